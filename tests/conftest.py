@@ -1,4 +1,4 @@
-"""What every test may use: private state folders, generated photos, and the shared data when it is there."""
+"""What every test may use: private folders, generated photos, shared data when it is there."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _shared(name: str) -> Path:
 
 @pytest.fixture
 def photo_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes `root/CLASS/NNN.jpg` photos that a pretrained network tells apart by colour and stripes.
+    """Makes `root/CLASS/NNN.jpg` photos whose classes differ by colour and stripes.
 
     `photo_folder({"red": 12, "blue": 12}, size=64, root="photos")`.
     """

@@ -200,13 +200,14 @@ def _table(path: Path, cls: type[Settings]) -> dict[str, Any]:
     for name in table:
         if name not in known:
             raise SettingError(
-                f"{path}: [{cls.section}] has no setting {name!r}; it has {', '.join(sorted(known))}."
+                f"{path}: [{cls.section}] has no setting {name!r}; "
+                f"it has {', '.join(sorted(known))}."
             )
     return table
 
 
 @functools.cache
-def _describe(cls: type[Settings]) -> tuple[Setting, ...]:
+def _describe(cls: Any) -> tuple[Setting, ...]:
     hints, meanings = typing.get_type_hints(cls), _meanings(cls)
     described = []
     for field in dataclasses.fields(cls):

@@ -97,7 +97,7 @@ class Finding:
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Finding:
-        """The finding in a line of `findings.jsonl`; unknown keys of later versions are left out."""
+        """The finding in a line of `findings.jsonl`; unknown keys are left out."""
         known = {key: record[key] for key in cls.__dataclass_fields__ if key in record}
         known["severity"] = Severity(known["severity"])
         known["state"] = State(known.get("state", State.OPEN))
