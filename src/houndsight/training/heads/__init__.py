@@ -1,0 +1,1 @@
+"""The solvers behind `houndsight.training.head`: linear heads on cached features."""
