@@ -1,0 +1,1 @@
+"""The head solver, the fine-tuning recipe and its loop, and the figures that judge them."""
