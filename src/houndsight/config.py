@@ -112,7 +112,8 @@ class Settings:
     @classmethod
     def describe(cls) -> tuple[Setting, ...]:
         """Every field with type, default, range and meaning, in order."""
-        return _describe(cls)
+        described: tuple[Setting, ...] = _describe(cls)  # type: ignore[arg-type]
+        return described
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they stand in `run.json`."""

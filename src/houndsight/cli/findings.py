@@ -1,0 +1,60 @@
+"""`houndsight findings`: what a run has to tell, each with cause and fix."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from houndsight.findings import Finding
+
+__all__ = ["findings", "print_findings"]
+
+SHOWN_OF_A_RULE = 3
+
+
+def findings(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """List a run's findings, the gravest first; works while it trains and long afterwards."""
+    from rich.console import Console
+
+    from houndsight.runs import Run
+
+    found = Run.open(run_folder).findings()
+    if as_json:
+        for finding in found:
+            typer.echo(json.dumps(finding.to_json(), default=str))
+        return
+    print_findings(found, Console())
+
+
+def print_findings(found: list[Finding], console: Console) -> None:
+    """Print findings for a person; of a rule with many, the first few and how many more."""
+    from rich.markup import escape
+
+    marks = {"error": "[red]✗[/red]", "warning": "[yellow]![/yellow]", "info": "[blue]·[/blue]"}
+    if not found:
+        console.print("No findings.")
+    by_rule: dict[str, list[Finding]] = {}
+    for finding in found:
+        by_rule.setdefault(finding.rule, []).append(finding)
+    for rule, group in by_rule.items():
+        for finding in group[:SHOWN_OF_A_RULE]:
+            cause = finding.causes[0]
+            resolved = " [dim](resolved)[/dim]" if finding.state == "resolved" else ""
+            console.print(
+                f"{marks[finding.severity]} {escape(finding.title)}{resolved} [dim]{rule}[/dim]",
+                highlight=False,
+            )
+            console.print(f"    [dim]cause[/dim] {escape(cause.text)}", highlight=False)
+            console.print(f"    [dim]fix[/dim]   {escape(cause.fix)}", highlight=False)
+        if len(group) > SHOWN_OF_A_RULE:
+            more = len(group) - SHOWN_OF_A_RULE
+            console.print(f"  [dim]and {more} more of {rule}[/dim]", highlight=False)

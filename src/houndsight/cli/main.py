@@ -1,0 +1,66 @@
+"""The `houndsight` command: its subcommands, and errors as sentences."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from houndsight._version import __version__
+from houndsight.cli.cache import cache
+from houndsight.cli.check import check
+from houndsight.cli.compare import compare
+from houndsight.cli.config import config
+from houndsight.cli.findings import findings
+from houndsight.cli.predict import predict
+from houndsight.cli.report import report
+from houndsight.cli.run import run
+from houndsight.cli.serve import serve
+from houndsight.errors import HoundsightError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="houndsight",
+    help="Train an image classifier from folders of photos, and learn why it is good or bad.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (run, check, predict, serve, compare, report, findings, config, cache):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"houndsight {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command; a `HoundsightError` ends it with its sentence, without a traceback."""
+    try:
+        app()
+    except HoundsightError as error:
+        typer.secho(f"houndsight: {error}", fg="red", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        typer.secho("houndsight: interrupted; finished work is kept.", fg="yellow", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

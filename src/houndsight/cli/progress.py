@@ -1,0 +1,133 @@
+"""The progress display: a bar and an honest remaining time for each stage."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from houndsight.events import Event, Forecast, StageEnded, StageProgress, StageStarted
+
+__all__ = ["ProgressDisplay", "duration"]
+
+WINDOW_SECONDS = 20.0
+"""The remaining time is taken from the speed of this long, not from the whole stage."""
+
+
+class ProgressDisplay:
+    """A listener that draws the stages; use it as a context manager.
+
+    On a terminal each stage is a moving bar; elsewhere it prints a line when a stage begins
+    and ends, so that logs stay readable.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True)
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}", table_column=None),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[counted]}"),
+            TextColumn("[dim]{task.fields[remaining]}[/dim]"),
+            console=self.console,
+            transient=True,
+        )
+        self._stages: dict[str, _Stage] = {}
+
+    def __enter__(self) -> ProgressDisplay:
+        if self.console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.console.is_terminal:
+            self._progress.stop()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Forecast):
+            self.console.print(f"[dim]{event.text}[/dim]", highlight=False)
+        elif isinstance(event, StageStarted):
+            self._start(event)
+        elif isinstance(event, StageProgress):
+            self._advance(event)
+        elif isinstance(event, StageEnded):
+            self._end(event)
+
+    def _start(self, event: StageStarted) -> None:
+        task = self._progress.add_task(event.text, total=event.total, counted="", remaining="")
+        self._stages[event.stage] = _Stage(task, event.unit)
+        if not self.console.is_terminal:
+            self.console.print(f"{event.text} …", highlight=False)
+
+    def _advance(self, event: StageProgress) -> None:
+        stage = self._stages.get(event.stage)
+        if stage is None:
+            return
+        total = event.total
+        stage.note(event.done)
+        counted = f"{event.done:,}" + (f"/{total:,}" if total else "") + f" {stage.unit}"
+        if event.text:
+            counted += f" · {event.text}"
+        self._progress.update(
+            stage.task,
+            completed=event.done,
+            total=total,
+            counted=counted,
+            remaining=stage.remaining(event.done, total),
+        )
+
+    def _end(self, event: StageEnded) -> None:
+        stage = self._stages.pop(event.stage, None)
+        if stage is not None:
+            self._progress.remove_task(stage.task)
+        text = event.text or event.stage
+        self.console.print(
+            f"[green]✓[/green] {text} [dim]{duration(event.seconds)}[/dim]", highlight=False
+        )
+
+
+class _Stage:
+    """One stage's task and its recent speed."""
+
+    def __init__(self, task: TaskID, unit: str) -> None:
+        self.task = task
+        self.unit = unit
+        self._recent: deque[tuple[float, int]] = deque([(time.monotonic(), 0)])
+        self._first = True
+
+    def note(self, done: int) -> None:
+        """Remember how far it is now; what was there at the start was not done in this time."""
+        now = time.monotonic()
+        if self._first and done > 0:
+            self._recent.clear()
+            self._first = False
+        self._recent.append((now, done))
+        while len(self._recent) > 2 and now - self._recent[0][0] > WINDOW_SECONDS:
+            self._recent.popleft()
+
+    def remaining(self, done: int, total: int | None) -> str:
+        """The time left at the recent speed, or nothing while that is not known."""
+        (begun, before), (now, _) = self._recent[0], self._recent[-1]
+        if not total or done <= before or now - begun < 0.5:
+            return ""
+        return f"{duration((total - done) * (now - begun) / (done - before))} left"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

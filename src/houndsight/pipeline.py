@@ -1,0 +1,162 @@
+"""The main job: a folder of photos becomes a tuned, explained, saved classifier."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from houndsight.config import Settings
+from houndsight.data.settings import DataSettings
+from houndsight.errors import RunError
+from houndsight.events import Emitter, Listener
+from houndsight.runs import Run, RunStatus
+from houndsight.stages.settings import RunSettings
+from houndsight.training.recipe import Recipe
+from houndsight.tuning.settings import TuningSettings
+
+__all__ = ["SECTIONS", "RunConfig", "located", "open_or_create", "run", "run_exists"]
+
+SECTIONS: tuple[type[Settings], ...] = (RunSettings, DataSettings, TuningSettings, Recipe)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything a run was asked to do: where the photos are and each package's settings."""
+
+    source: str
+    run: RunSettings = field(default_factory=RunSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    tuning: TuningSettings = field(default_factory=TuningSettings)
+    training: Recipe = field(default_factory=Recipe)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values by section, as they stand in `run.json`."""
+        sections = {cls.section: getattr(self, cls.section).to_json() for cls in SECTIONS}
+        return {"source": self.source, **sections}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
+        """The configuration in a `run.json`."""
+        sections = {c.section: c.from_json(values.get(c.section, {})) for c in SECTIONS}
+        return cls(source=values["source"], **sections)
+
+
+def run(
+    photos: str | Path | None = None,
+    *,
+    folder: str | Path | None = None,
+    config: RunConfig | None = None,
+    listeners: Iterable[Listener] = (),
+    **settings: Any,
+) -> Run:
+    """Check, choose, tune, train, calibrate, evaluate, explain and save; return the run folder.
+
+    `folder` with an unfinished run of the same configuration is resumed: finished stages are
+    not repeated. `settings` are fields of `RunSettings`, such as `minutes=5`.
+
+    Raises:
+        HoundsightError: the photos, weights or settings cannot be used; the sentence says why.
+    """
+    if config is None:
+        if photos is None:
+            raise TypeError("run() needs photos or a config")
+        config = RunConfig(source=located(photos), run=RunSettings(**settings))
+    target = (
+        Path(folder) if folder is not None else Path("runs") / (Path(config.source).stem or "run")
+    )
+    record = open_or_create(target, config)
+    with record.lock(), _stop_on_sigterm():
+        record.set_status(RunStatus.RUNNING)
+        try:
+            _stages(record, config, Emitter(listeners))
+        except KeyboardInterrupt:
+            record.set_status(RunStatus.STOPPED, "interrupted")
+            raise
+        except Exception as error:
+            record.set_status(RunStatus.FAILED, str(error))
+            raise
+        record.set_status(RunStatus.COMPLETED)
+    return record
+
+
+def open_or_create(folder: Path, config: RunConfig) -> Run:
+    """The unfinished run in `folder` if it has this configuration, else a new one.
+
+    Raises:
+        RunError: the folder holds a finished run, or one with other settings.
+    """
+    if not run_exists(folder):
+        return Run.create(folder, kind="run", config=config.to_json())
+    record = Run.open(folder)
+    if record.status == RunStatus.COMPLETED:
+        raise RunError(f"{folder} holds a finished run; name another folder with --out.")
+    different = _differences(RunConfig.from_json(record.config).to_json(), config.to_json())
+    if different:
+        raise RunError(
+            f"{folder} holds an unfinished run with other settings ({'; '.join(different)}); "
+            "give the same ones to resume it, or another folder with --out."
+        )
+    return record
+
+
+def run_exists(folder: Path) -> bool:
+    """Whether `folder` holds a run, finished or not."""
+    return (folder / "run.json").exists()
+
+
+def _stages(record: Run, config: RunConfig, emit: Emitter) -> None:
+    """The job itself. Heavy packages load here, so that importing this module stays quick."""
+    from houndsight.models.features import FeatureCache
+    from houndsight.stages import backbone, check, evaluate, explain, features, plan, train, tune
+    from houndsight.stages.context import Context
+
+    context = Context(run=record, config=config, emit=emit, cache=FeatureCache())
+    photos = check.check_photos(context)
+    chosen = backbone.choose(context, photos)
+    planned = plan.fix(context, photos, chosen)
+    table = features.compute(context, photos, chosen)
+    search = tune.search(context, table, planned)
+    classifier, candidates = train.fit(context, photos, table, chosen, search, planned)
+    evaluation = evaluate.evaluate(context, photos, table, classifier, candidates, search)
+    explain.find(context, photos, table, evaluation, search)
+    evaluate.save_model(context, photos, classifier, evaluation)
+    explain.report(context, photos, classifier, evaluation)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    if before["source"] != now["source"]:
+        return [f"photos {before['source']}, not {now['source']}"]
+    return [
+        f"{cls.section}.{name} {before[cls.section][name]}, not {value}"
+        for cls in SECTIONS
+        for name, value in now[cls.section].items()
+        if before[cls.section][name] != value
+    ]
+
+
+def located(photos: str | Path) -> str:
+    """The source as it stands in `run.json`: local paths absolute, addresses as given."""
+    text = str(photos)
+    return text if "://" in text else str(Path(text).expanduser().absolute())
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM end the run as Ctrl-C does: what is finished is kept and can be resumed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

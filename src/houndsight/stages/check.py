@@ -1,0 +1,54 @@
+"""Stage 1: find the photos, check them, draw the splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from houndsight.data.check import check
+from houndsight.data.folder import ImageFolder
+from houndsight.stages.context import Context
+
+__all__ = ["check_photos", "data_folder_of"]
+
+
+def check_photos(context: Context) -> ImageFolder:
+    """The photos to work with: bad ones set aside, every one in a split.
+
+    Raises:
+        DataError: more than half of the photos are bad, or there are fewer than two classes.
+    """
+    run, settings = context.run, context.config.data
+    done = context.done("check")
+    if done is not None:
+        return ImageFolder.read_photos(run.photos)
+    with context.stage("check", "Checking the photos") as outcome:
+        found = ImageFolder.open(context.config.source, settings, listener=context.emit)
+        result = check(found, settings, listener=context.emit)
+        photos = result.folder
+        photos.write_photos(run.photos)
+        run.add_findings(result.findings)
+        counts = {name: len(photos.split(name)) for name in ("train", "valid", "test")}
+        set_aside = len(found.table) - len(photos.table)
+        run.set_results(
+            classes=[{"name": c.name, "original": c.original} for c in photos.classes],
+            splits=counts,
+            data={
+                "source": context.config.source,
+                "fingerprint": photos.fingerprint(),
+                "photos": len(photos.table),
+                "set_aside": set_aside,
+            },
+        )
+        outcome.text = (
+            f"Checked {len(found.table):,} photos of {len(photos.classes)} classes: "
+            f"{set_aside:,} set aside, {len(result.findings)} findings"
+        )
+    return photos
+
+
+def data_folder_of(source: str) -> Path | None:
+    """The folder whose `houndsight.toml` counts as beside the photos."""
+    if "://" in source:
+        return None
+    path = Path(source).expanduser()
+    return path if path.is_dir() else path.parent
