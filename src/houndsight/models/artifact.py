@@ -1,0 +1,474 @@
+"""The saved model: a folder, or the same packed as `model.tar.gz`.
+
+    model.json          what it is: backbone, classes, preprocessing, temperature, metrics, hashes
+    model.safetensors   the weights
+    openvino/ or onnx/  the same network as a graph, when it was proven to agree with PyTorch
+
+Nothing in it is code and loading executes nothing from it. Every file is checked against its
+SHA-256 before it is used. PyTorch is loaded only when the weights themselves are needed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from houndsight.data.decode import Preprocessing, normalise
+from houndsight.data.names import ClassName
+from houndsight.errors import ArtifactError, MissingExtraError
+from houndsight.models.export import GraphCheck, export_graph, graph_agrees, torch_network
+from houndsight.models.graph import GRAPH_FILES, Network, open_graph
+from houndsight.models.inputs import ImageLike, as_list, decode_all
+from houndsight.models.manifest import MANIFEST, WEIGHTS, FileEntry, Manifest, is_model_file
+from houndsight.models.manifest import versions as current_versions
+from houndsight.models.predictions import Predictions, softmax
+from houndsight.models.unpack import unpack
+
+if TYPE_CHECKING:
+    from houndsight.models.classifier import Classifier
+
+__all__ = ["ModelArtifact"]
+
+
+class ModelArtifact:
+    """A trained classifier with everything that is needed to use it.
+
+    Made from a `classifier` after training and saved; or loaded, and then asked to `predict`.
+    """
+
+    def __init__(
+        self,
+        *,
+        classifier: Classifier | None = None,
+        classes: Sequence[ClassName] = (),
+        preprocessing: Preprocessing | None = None,
+        temperature: float = 1.0,
+        metrics: Mapping[str, Any] | None = None,
+        fingerprint: str = "",
+        manifest: Manifest | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        """Describe a model; `manifest` and `folder` are given by `load`.
+
+        Args:
+            classifier: the network; its backbone's preprocessing is used unless another is given.
+            temperature: logits are divided by it before the softmax.
+            metrics: what was measured, by split.
+            fingerprint: of the photos it was trained on.
+        """
+        assert classifier is not None or folder is not None
+        if manifest is None:
+            assert classifier is not None
+            manifest = Manifest(
+                backbone=_describe_backbone(classifier),
+                head=_describe_head(classifier),
+                classes=tuple(classes),
+                preprocessing=preprocessing or classifier.backbone.preprocessing,
+                temperature=float(temperature),
+                metrics=metrics or {},
+                fingerprint=fingerprint,
+                versions=current_versions(),
+            )
+        self.manifest = manifest
+        self.folder = folder
+        self._classifier = classifier
+        self._networks: dict[str, Network] = {}
+        self._lock = threading.Lock()
+        self._unpacked: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def classes(self) -> tuple[ClassName, ...]:
+        """The classes, in the order of the probabilities' columns."""
+        return self.manifest.classes
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a photo becomes what the network takes."""
+        return self.manifest.preprocessing
+
+    @property
+    def temperature(self) -> float:
+        """Logits are divided by it before the softmax."""
+        return self.manifest.temperature
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """What was measured, by split."""
+        return self.manifest.metrics
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the photos it was trained on."""
+        return self.manifest.fingerprint
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """The package versions it was made with."""
+        return self.manifest.versions
+
+    @property
+    def graph(self) -> str | None:
+        """The kind of graph beside the weights: `openvino`, `onnx` or None."""
+        return None if self.manifest.graph is None else str(self.manifest.graph["kind"])
+
+    @property
+    def digest(self) -> str:
+        """What identifies the saved weights: their SHA-256, or "" before they are saved."""
+        entry = self.manifest.files.get(WEIGHTS)
+        return "" if entry is None else entry.sha256
+
+    @property
+    def classifier(self) -> Classifier:
+        """The PyTorch network in evaluation mode, built when it is first asked for.
+
+        Raises:
+            ArtifactError: the weights do not belong to the network that `model.json` names.
+        """
+        with self._lock:
+            if self._classifier is None:
+                assert self.folder is not None
+                self._classifier = _build_classifier(self.manifest, self.folder)
+            return self._classifier
+
+    # -- reading and writing ----------------------------------------------------------------
+
+    @classmethod
+    def load(cls, path: str | Path) -> ModelArtifact:
+        """The model in a folder, in a run folder's `model/`, or in a `model.tar.gz`.
+
+        Raises:
+            ArtifactError: there is none, or it is damaged, truncated, foreign or newer than this
+                version; the sentence says which.
+        """
+        path = Path(path)
+        if path.is_file():
+            return cls._load_archive(path)
+        folder = _model_folder(path)
+        manifest = Manifest.read(folder)
+        manifest.check_files(folder)
+        return cls(manifest=_with_whole_graph(manifest), folder=folder)
+
+    @classmethod
+    def _load_archive(cls, path: Path) -> ModelArtifact:
+        unpacked = tempfile.TemporaryDirectory(prefix="houndsight-model-", delete=True)
+        unpack(path, Path(unpacked.name), wanted=is_model_file)
+        artifact = cls.load(unpacked.name)
+        artifact._unpacked = unpacked  # removed together with the artifact
+        return artifact
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        graph: str | None = None,
+        check_images: NDArray[np.uint8] | None = None,
+    ) -> GraphCheck | None:
+        """Write the model to `folder`, replacing one that is there; a crash leaves old or new.
+
+        Args:
+            graph: also write `openvino` or `onnx`; kept only if it names the same class as
+                PyTorch on 99.5 % of `check_images`.
+            check_images: decoded validation photos `(n, size, size, 3)`.
+
+        Returns:
+            How the graph compares with PyTorch, with the reason when it was not kept; None when
+            no graph was asked for.
+
+        Raises:
+            ArtifactError: the folder cannot be written.
+        """
+        folder = Path(folder)
+        if graph is not None and graph not in GRAPH_FILES:
+            raise ArtifactError(f"graph is {graph!r}; it is one of {', '.join(GRAPH_FILES)}.")
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            _recover(folder)
+            aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        except OSError as error:
+            raise ArtifactError(f"{folder} cannot be written: {error}.") from error
+        try:
+            check = self._write(aside, graph, check_images)
+            _replace_folder(aside, folder)
+        except OSError as error:
+            raise ArtifactError(f"{folder} cannot be written: {error}.") from error
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        self.folder = folder
+        return check
+
+    def _write(
+        self, folder: Path, graph: str | None, check_images: NDArray[np.uint8] | None
+    ) -> GraphCheck | None:
+        classifier = self.classifier
+        _save_weights(classifier, folder / WEIGHTS)
+        check = None if graph is None else self._write_graph(folder, graph, check_images)
+        names = [WEIGHTS]
+        record: dict[str, Any] | None = None
+        if check is not None and check.kept:
+            names += GRAPH_FILES[check.kind]
+            record = {"kind": check.kind, "agreement": check.agreement, "images": check.images}
+        files = {name: FileEntry.of(folder / name) for name in names}
+        self.manifest = replace(self.manifest, files=files, graph=record)
+        self.manifest.write(folder)
+        _flush(folder)
+        return check
+
+    def _write_graph(
+        self, folder: Path, kind: str, check_images: NDArray[np.uint8] | None
+    ) -> GraphCheck:
+        try:
+            export_graph(self.classifier, folder, kind, size=self.preprocessing.size)
+            check = graph_agrees(
+                self.classifier,
+                folder,
+                kind,
+                preprocessing=self.preprocessing,
+                check_images=check_images,
+            )
+        except MissingExtraError as error:
+            check = GraphCheck(kind=kind, agreement=0.0, images=0, reason=str(error))
+        except Exception as error:  # exporters raise anything; the model is whole without a graph
+            reason = f"The network cannot be written as {kind}: {type(error).__name__}: {error}"
+            check = GraphCheck(kind=kind, agreement=0.0, images=0, reason=reason[:500])
+        if not check.kept:
+            shutil.rmtree(folder / kind, ignore_errors=True)
+        return check
+
+    def pack(self, tar_gz: str | Path) -> Path:
+        """Write the saved model as a `model.tar.gz`; the same model gives the same bytes.
+
+        Raises:
+            ArtifactError: it was not saved before, or the file cannot be written.
+        """
+        tar_gz = Path(tar_gz)
+        if self.folder is None:
+            raise ArtifactError("This model has no folder yet; call save(folder) before pack().")
+        aside = tar_gz.with_name(f".{tar_gz.name}.{os.getpid()}")
+        try:
+            tar_gz.parent.mkdir(parents=True, exist_ok=True)
+            _pack(self.folder, [MANIFEST, *self.manifest.files], aside)
+            aside.replace(tar_gz)
+        except OSError as error:
+            raise ArtifactError(f"{tar_gz} cannot be written: {error}.") from error
+        finally:
+            aside.unlink(missing_ok=True)
+        return tar_gz
+
+    # -- predicting -------------------------------------------------------------------------
+
+    def predict(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        *,
+        batch_size: int = 32,
+        backend: str = "auto",
+        threads: int | None = None,
+    ) -> Predictions:
+        """Calibrated probabilities of one photo or many.
+
+        A photo that cannot be read is an entry in `errors`; the others are not affected.
+
+        Args:
+            images: a path, bytes of an encoded file, pixels uint8 `(h, w, 3)`, a Pillow image,
+                or a sequence of these; an array `(n, h, w, 3)` is `n` photos.
+            backend: `auto` takes the graph when there is one, else PyTorch; or `openvino`,
+                `onnx`, `torch`.
+            threads: that decode; by default one a processor core.
+
+        Raises:
+            ArtifactError: the model has no such graph.
+            DataError: `images` is nothing that could be photos.
+        """
+        given = as_list(images)
+        network = self.network(backend) if given else None
+        shape = (len(given), len(self.classes))
+        probabilities = np.full(shape, np.nan, dtype=np.float32)
+        errors: dict[int, str] = {}
+        for rows, pixels, bad in decode_all(
+            given,
+            self.preprocessing,
+            batch_size=batch_size,
+            threads=threads or os.cpu_count() or 1,
+        ):
+            errors |= bad
+            if rows and network is not None:
+                probabilities[rows] = self.probabilities(pixels, network)
+        return Predictions(probabilities=probabilities, classes=self.classes, errors=errors)
+
+    def network(self, backend: str = "auto") -> Network:
+        """The network as a function of normalised images; kept for the next call.
+
+        Raises:
+            ArtifactError: the model has no such graph.
+        """
+        kind = (self.graph or "torch") if backend == "auto" else backend
+        if kind not in ("torch", self.graph):
+            have = "no graph" if self.graph is None else f"an {self.graph} graph"
+            raise ArtifactError(f"The model has {have} and PyTorch weights, but no {kind} graph.")
+        if kind not in self._networks:
+            self._networks[kind] = self._open(kind, backend)
+        return self._networks[kind]
+
+    def _open(self, kind: str, backend: str) -> Network:
+        if kind == "torch":
+            return torch_network(self.classifier)
+        assert self.folder is not None
+        try:
+            return open_graph(self.folder, kind)
+        except (MissingExtraError, ArtifactError):
+            if backend != "auto":
+                raise
+            return torch_network(self.classifier)
+
+    def probabilities(
+        self, batch: NDArray[np.uint8] | NDArray[np.float32], network: Network
+    ) -> NDArray[np.float32]:
+        """Calibrated probabilities `(n, classes)` of a decoded batch.
+
+        Args:
+            batch: uint8 `(n, size, size, 3)`, or normalised float32 `(n, 3, size, size)`.
+        """
+        images = normalise(batch, self.preprocessing) if batch.dtype == np.uint8 else batch
+        return softmax(network(np.asarray(images, dtype=np.float32)), self.temperature)
+
+
+def _describe_backbone(classifier: Classifier) -> dict[str, Any]:
+    backbone = classifier.backbone
+    return {
+        "name": backbone.name,
+        "weights_hash": backbone.weights_hash,
+        "licence": str(getattr(backbone.row, "licence", "")),
+    }
+
+
+def _describe_head(classifier: Classifier) -> dict[str, Any]:
+    classes, features = classifier.head.linear.weight.shape
+    return {
+        "normalise": classifier.head.normalise,
+        "features": int(features),
+        "classes": int(classes),
+    }
+
+
+def _save_weights(classifier: Classifier, path: Path) -> None:
+    from safetensors.torch import save_file
+
+    # Tensors that share storage or are not contiguous cannot stand in a safetensors file.
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in classifier.state_dict().items()}
+    save_file(state, path, metadata={"format": "pt"})
+
+
+def _build_classifier(manifest: Manifest, folder: Path) -> Classifier:
+    """The network of a model folder with its weights, in evaluation mode."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from houndsight.errors import WeightsError
+    from houndsight.models.backbone import build_backbone
+    from houndsight.models.classifier import Classifier, Head
+
+    path = folder / WEIGHTS
+    try:
+        state = load_file(path)
+        trunk = {k.removeprefix("backbone."): v for k, v in state.items() if _is_backbone(k)}
+        backbone = build_backbone(str(manifest.backbone["name"]), trunk)
+        head = manifest.head
+        classifier = Classifier(
+            backbone,
+            Head(int(head["features"]), len(manifest.classes), normalise=str(head["normalise"])),
+        )
+        classifier.load_state_dict(state)
+    except (SafetensorError, OSError) as error:
+        raise ArtifactError(f"{path} is not a safetensors file: {error}.") from error
+    except (RuntimeError, KeyError, ValueError, TypeError, WeightsError) as error:
+        raise ArtifactError(
+            f"{path} does not hold the weights of {manifest.backbone['name']!r} with "
+            f"{len(manifest.classes)} classes: {str(error)[:300]}"
+        ) from error
+    return classifier.eval()
+
+
+def _is_backbone(key: str) -> bool:
+    return key.startswith("backbone.")
+
+
+def _model_folder(path: Path) -> Path:
+    """The folder that holds `model.json`: `path`, or `path/model` of a run."""
+    inside = path / "model"
+    folder = inside if (path / "run.json").is_file() or inside.is_dir() else path
+    if (path / MANIFEST).is_file():
+        folder = path
+    if not folder.is_dir() and _previous(folder).is_dir():
+        return _previous(folder)
+    if folder == inside and not folder.is_dir():
+        raise ArtifactError(f"{path} holds no model yet; finish the run with --resume.")
+    if not folder.is_dir():
+        raise ArtifactError(f"{path} does not exist; give a run folder, a model or a model.tar.gz.")
+    return folder
+
+
+def _with_whole_graph(manifest: Manifest) -> Manifest:
+    """The manifest, without a graph whose files it does not list."""
+    if manifest.graph is None:
+        return manifest
+    needed = GRAPH_FILES.get(str(manifest.graph.get("kind")), ("",))
+    return manifest if all(n in manifest.files for n in needed) else replace(manifest, graph=None)
+
+
+def _previous(folder: Path) -> Path:
+    """Where the old model stands for the moment between the two renames of a save."""
+    return folder.with_name(f".{folder.name}.previous")
+
+
+def _recover(folder: Path) -> None:
+    """Put the old model back that a save killed between its two renames left aside."""
+    previous = _previous(folder)
+    if previous.is_dir() and not folder.exists():
+        previous.rename(folder)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    new.chmod(0o755)
+    if not folder.exists():
+        new.rename(folder)
+        return
+    previous = _previous(folder)
+    folder.rename(previous)
+    new.rename(folder)
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    """Bring every file to the disk before a rename makes it the model."""
+    for path in (p for p in folder.rglob("*") if p.is_file()):
+        with path.open("rb") as file, suppress(OSError):
+            os.fsync(file.fileno())
+
+
+def _pack(folder: Path, names: Sequence[str], target: Path) -> None:
+    import gzip
+
+    # Times and owners are left out so that the same model is the same archive.
+    with (
+        target.open("wb") as file,
+        gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, mtime=0, filename="") as plain,
+        tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        for name in names:
+            info = tar.gettarinfo(str(folder / name), arcname=name)
+            info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
+            info.mode = 0o644
+            with (folder / name).open("rb") as source:
+                tar.addfile(info, source)
