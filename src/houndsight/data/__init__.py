@@ -1,0 +1,1 @@
+"""Find, split, decode and check photos. Nothing here imports torch."""
