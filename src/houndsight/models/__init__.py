@@ -1,0 +1,1 @@
+"""Pretrained backbones, heads, the features cache and the saved model."""

@@ -1,0 +1,170 @@
+"""A pretrained network in two parts, cut at its fine-tuning boundary.
+
+Weights are never random: `load_backbone` fills every parameter from a file or raises.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from houndsight.data.decode import Preprocessing
+from houndsight.errors import WeightsError
+from houndsight.models.architecture import build_parts
+from houndsight.models.sources.base import ResolvedWeights
+from houndsight.models.sources.file import fit_state, recognise, resolve_file
+from houndsight.models.sources.registry import (
+    at_hand,
+    downloadable,
+    resolve,
+)
+from houndsight.models.table import BACKBONES, BackboneRow
+
+__all__ = [
+    "Backbone",
+    "available_backbones",
+    "build_backbone",
+    "load_backbone",
+    "reachable_backbones",
+]
+
+
+class Backbone(nn.Module):
+    """Images (n, 3, s, s), normalised -> pooled features (n, feature_dim).
+
+    `trunk` takes images to the activations at the boundary, (n, c, h, w) or tokens (n, t, d);
+    it always stays in eval mode, so that its BatchNorm statistics are those it came with.
+    `stage` takes activations to features and is what fine-tuning trains.
+    """
+
+    def __init__(
+        self,
+        row: BackboneRow,
+        state: Mapping[str, Tensor],
+        *,
+        preprocessing: Preprocessing | None = None,
+        origin: str = "",
+        licence: str = "",
+    ) -> None:
+        super().__init__()
+        self.row = row
+        self.name = row.name
+        self.feature_dim = row.feature_dim
+        self.boundary = row.boundary
+        self.preprocessing = preprocessing or row.preprocessing
+        self.origin = origin
+        self.licence = licence or row.licence
+        self.trunk, self.stage = build_parts(row)
+        _fill(self.trunk, state)
+        _fill(self.stage, state)
+        self.weights_hash = _hash(state)
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Pooled features (n, feature_dim)."""
+        features: Tensor = self.stage(self.trunk(images))
+        return features
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Training mode for the stage; the trunk stays in eval mode."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+
+def load_backbone(name_or_path: str, *, weights: Path | None = None) -> Backbone:
+    """The backbone `name_or_path` with pretrained weights.
+
+    Takes a name of the table, or the path of a weights file, whose backbone is then recognised
+    by its name and shapes. `weights` names the file to take for a named backbone.
+
+    Raises:
+        WeightsError: the name is unknown, or no source has usable weights; the sentence lists
+            what is at hand and how to get the rest.
+    """
+    if name_or_path not in BACKBONES and (weights is None or _is_path(name_or_path)):
+        path = Path(name_or_path)
+        if not _is_path(name_or_path):
+            raise WeightsError(
+                f"There is no backbone {name_or_path!r}; there are {', '.join(BACKBONES)}, "
+                f"or the path of a weights file. {_at_hand_sentence()}"
+            )
+        name = recognise(path)
+        return _from(name, resolve_file(path, name))
+    if name_or_path not in BACKBONES:
+        raise WeightsError(
+            f"There is no backbone {name_or_path!r}; there are {', '.join(BACKBONES)}."
+        )
+    if weights is not None:
+        return _from(name_or_path, resolve_file(weights, name_or_path))
+    return _from(name_or_path, resolve(name_or_path))
+
+
+def build_backbone(
+    name: str, state: Mapping[str, Tensor], *, preprocessing: Preprocessing | None = None
+) -> Backbone:
+    """The backbone `name` filled with `state`, such as a saved model's; no source is asked.
+
+    `state` has the names of `Backbone.state_dict()` or of timm.
+
+    Raises:
+        WeightsError: the name is unknown, or `state` does not fill every parameter.
+    """
+    if name not in BACKBONES:
+        raise WeightsError(
+            f"This version knows no backbone {name!r}; it knows {', '.join(BACKBONES)}."
+        )
+    fitted = fit_state(state, name, origin="The saved model")
+    return Backbone(BACKBONES[name], fitted, preprocessing=preprocessing, origin="a saved model")
+
+
+def available_backbones() -> list[str]:
+    """Names of the backbones whose weights are on this machine, in the table's order."""
+    return [name for name in BACKBONES if at_hand(name)]
+
+
+def reachable_backbones() -> list[str]:
+    """Names of the backbones at hand or to be had over the network, which this asks for."""
+    return [name for name in BACKBONES if at_hand(name) or downloadable(name)]
+
+
+def _from(name: str, found: ResolvedWeights) -> Backbone:
+    row, entry = BACKBONES[name], found.entry
+    return Backbone(
+        row,
+        found.state,
+        preprocessing=entry.preprocessing if entry else row.preprocessing,
+        origin=found.origin,
+        licence=entry.licence if entry else "unknown (a local file)",
+    )
+
+
+def _fill(part: nn.Module, state: Mapping[str, Tensor]) -> None:
+    own = {key: value for key, value in state.items() if key in part.state_dict()}
+    missing, unexpected = part.load_state_dict(own, strict=False)
+    unfilled = [key for key in missing if not key.endswith("num_batches_tracked")]
+    assert not unfilled and not unexpected, f"unfilled parameters: {unfilled}"
+
+
+def _hash(state: Mapping[str, Tensor]) -> str:
+    """BLAKE2b-128 of names, shapes and float32 values: the same for every file format."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key in sorted(state):
+        value = state[key].to(torch.float32).contiguous()
+        digest.update(f"{key}{tuple(value.shape)}".encode())
+        digest.update(value.numpy().data)
+    return digest.hexdigest()
+
+
+def _is_path(text: str) -> bool:
+    path = Path(text)
+    return path.is_file() or path.suffix != "" or len(path.parts) > 1
+
+
+def _at_hand_sentence() -> str:
+    names = available_backbones()
+    return f"Weights at hand: {', '.join(names) if names else 'none'}."
