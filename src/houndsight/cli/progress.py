@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from houndsight.events import Event, Forecast, StageEnded, StageProgress, StageStarted
+from houndsight.wording import duration
 
-__all__ = ["ProgressDisplay", "duration"]
+__all__ = ["ProgressDisplay"]
 
 WINDOW_SECONDS = 20.0
 """The remaining time is taken from the speed of this long, not from the whole stage."""
@@ -119,15 +120,3 @@ class _Stage:
         if not total or done <= before or now - begun < 0.5:
             return ""
         return f"{duration((total - done) * (now - begun) / (done - before))} left"
-
-
-def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from houndsight.cli.findings import print_findings
-from houndsight.cli.progress import duration
 from houndsight.findings import Severity
 from houndsight.runs import Run
+from houndsight.wording import duration
 
 __all__ = ["print_summary"]
 

@@ -18,7 +18,6 @@ def choose(context: Context, photos: ImageFolder) -> Backbone:
     Raises:
         WeightsError: no weights are at hand; the sentence lists how to get some.
     """
-    from houndsight.data.fit import preprocessing_for
     from houndsight.models.backbone import available_backbones
     from houndsight.models.choose import choose_backbone
 

@@ -1,0 +1,68 @@
+"""Stage 3, first half: the features of every photo, computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from houndsight.data.folder import ImageFolder, Split
+from houndsight.models.backbone import Backbone
+from houndsight.stages.context import Context
+
+__all__ = ["FeatureTable", "compute"]
+
+
+@dataclass(frozen=True)
+class FeatureTable:
+    """Features of all photos that could be decoded, in id order."""
+
+    features: np.ndarray
+    """`(n, d)` float32"""
+    labels: np.ndarray
+    """`(n,)` int64"""
+    ids: np.ndarray
+    """`(n,)` int64, photo ids"""
+    splits: np.ndarray
+    """`(n,)` split names"""
+    groups: np.ndarray | None
+    """`(n,)` group numbers that must stay together, or None"""
+
+    def part(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """Features and labels of one split."""
+        rows = self.splits == split
+        return self.features[rows], self.labels[rows]
+
+    def ids_of(self, split: str) -> np.ndarray:
+        """Photo ids of one split, in the order of `part`."""
+        return self.ids[self.splits == split]
+
+
+def compute(context: Context, photos: ImageFolder, backbone: Backbone) -> FeatureTable:
+    """The features of every photo, from the cache where they are there."""
+    everything = photos.all()
+    text = f"Computing features with {backbone.name}"
+    with context.stage("features", text, total=len(everything)) as outcome:
+        cached = context.cache.features(
+            backbone, everything, listener=context.emit, stage="features"
+        )
+        outcome.text = (
+            f"Features of {len(everything):,} photos: {cached.computed:,} computed, "
+            f"{len(everything) - cached.computed:,} from the cache"
+        )
+        outcome.values = {"computed": cached.computed}
+    return _table(photos, everything, np.asarray(cached.array), cached.valid)
+
+
+def _table(
+    photos: ImageFolder, everything: Split, features: np.ndarray, valid: np.ndarray
+) -> FeatureTable:
+    splits = np.asarray(photos.table.column("split").to_pylist())
+    groups = photos.group_numbers()
+    return FeatureTable(
+        features=features[valid].astype(np.float32),
+        labels=everything.labels[valid],
+        ids=everything.ids[valid],
+        splits=splits[valid],
+        groups=None if groups is None else groups[valid],
+    )

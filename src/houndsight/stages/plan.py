@@ -1,0 +1,130 @@
+"""The plan: what fits into the time budget, fixed once and followed by a resumed run."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+
+from houndsight.data.folder import ImageFolder
+from houndsight.events import Forecast
+from houndsight.models.backbone import Backbone
+from houndsight.models.runtime import measure_throughput
+from houndsight.stages.context import Context
+from houndsight.wording import duration
+
+__all__ = ["Plan", "fix"]
+
+REPORT_SECONDS = 30.0
+"""Kept back for evaluation, thumbnails and the report."""
+CONFIDENT_SHARE = 0.8
+"""Of the time left, this much is planned: a machine is slower on some days."""
+FEWEST_EPOCHS = 2
+"""Fine-tuning for less than this is not worth its while."""
+TIMED_STEPS = 3
+K_FOLD = "repeated k-fold"
+HELD_OUT = "held-out test split"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a run will do."""
+
+    backbone: str
+    protocol: str
+    """Where the figures come from: the test split, or repeated k-fold of the head."""
+    trials: int
+    epochs: int
+    """Epochs of fine-tuning; 0 for a linear probe alone."""
+    minutes: float
+    photos_per_second: float
+    """Photos through the frozen backbone, decoding included."""
+    finetune_photos_per_second: float
+    """Training photos through the last stage, forward and backward."""
+    why: str
+    """Why fine-tuning was planned or not, as a sentence."""
+
+
+def fix(context: Context, photos: ImageFolder, backbone: Backbone) -> Plan:
+    """The plan in `run.json`, or a new one after measuring how fast this machine is."""
+    if context.run.plan is not None:
+        return Plan(**context.run.plan)
+    settings = context.config
+    everything, train = photos.all(), photos.split("train")
+    rate = measure_throughput(backbone, everything)
+    left = context.seconds_left - len(everything) / rate - REPORT_SECONDS
+    small = len(everything) < settings.run.small and "test" not in photos.given_splits
+    finetune_rate = _finetune_rate(backbone, len(photos.classes), settings.training.batch_size)
+    epochs, why = _epochs(context, left, rate, finetune_rate, len(train), small)
+    plan = Plan(
+        backbone=backbone.name,
+        protocol=K_FOLD if small else HELD_OUT,
+        trials=settings.tuning.trials,
+        epochs=epochs,
+        minutes=settings.run.minutes,
+        photos_per_second=round(rate, 1),
+        finetune_photos_per_second=round(finetune_rate, 1),
+        why=why,
+    )
+    context.run.set_plan(asdict(plan))
+    context.emit(_forecast(plan, len(everything), len(train), backbone))
+    return plan
+
+
+def _epochs(
+    context: Context, left: float, rate: float, finetune_rate: float, photos: int, small: bool
+) -> tuple[int, str]:
+    """How many epochs of fine-tuning fit into `left` seconds, and why."""
+    wish, wanted = context.config.run.finetune, context.config.training.epochs
+    if wish == "never":
+        return 0, "Fine-tuning was switched off."
+    if small:
+        return 0, "There are too few photos to fine-tune and still measure honestly."
+    # Activations at the boundary are computed once for two views, then every epoch reads them.
+    once, each = 2 * photos / rate, photos / finetune_rate
+    fitting = int((CONFIDENT_SHARE * left - once) // each) if each > 0 else wanted
+    if wish == "always":
+        return max(1, min(wanted, fitting)), "Fine-tuning was asked for."
+    if fitting < FEWEST_EPOCHS:
+        needed = (once + FEWEST_EPOCHS * each) / CONFIDENT_SHARE - left
+        return 0, (
+            f"The time does not allow fine-tuning: {FEWEST_EPOCHS} epochs would take "
+            f"{duration(max(needed, 0.0))} more (--minutes)."
+        )
+    return min(wanted, fitting), "The time allows fine-tuning."
+
+
+def _finetune_rate(backbone: Backbone, classes: int, batch_size: int) -> float:
+    """Photos per second through a copy of the last stage and a head, forward and backward."""
+    size = backbone.preprocessing.size
+    with torch.no_grad():
+        one = backbone.trunk(torch.zeros(1, 3, size, size))
+    batch = one.expand(batch_size, *one.shape[1:]).contiguous()
+    stage = copy.deepcopy(backbone.stage).requires_grad_(True)
+    head = torch.nn.Linear(backbone.feature_dim, classes)
+    seconds = []
+    for _ in range(TIMED_STEPS):
+        started = time.perf_counter()
+        head(stage(batch)).logsumexp(1).mean().backward()
+        seconds.append(time.perf_counter() - started)
+    return batch_size / min(seconds)
+
+
+def _forecast(plan: Plan, photos: int, train: int, backbone: Backbone) -> Forecast:
+    features = photos / plan.photos_per_second
+    finetune = 0.0
+    if plan.epochs:
+        finetune = 2 * train / plan.photos_per_second
+        finetune += plan.epochs * train / plan.finetune_photos_per_second
+    seconds = features + finetune + REPORT_SECONDS
+    memory = 1_500_000_000 + 12 * photos * backbone.feature_dim
+    parts = [f"features {duration(features)} ({plan.photos_per_second:.0f} photos/s)"]
+    if plan.epochs:
+        parts.append(f"{plan.epochs} epochs of fine-tuning {duration(finetune)}")
+    text = (
+        f"Forecast: about {duration(seconds)} and {memory / 1e9:.1f} GB of memory: "
+        f"{', '.join(parts)}. {plan.why}"
+    )
+    return Forecast(text=text, seconds=seconds, memory_bytes=memory)
