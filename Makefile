@@ -52,7 +52,7 @@ format: install
 	$(BIN)/ruff format .
 
 lock:
-	sh requirements.sh
+	$(BIN)/python scripts/lock.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -33,7 +33,7 @@ def choose(context: Context, photos: ImageFolder) -> Backbone:
                 photos.split("train"),
                 seconds=context.config.run.minutes * 60 * PROBE_SHARE,
                 cache=context.cache,
-                listener=context.emit,
+                listener=context.within("backbone"),
             )
             name = choice.name
             outcome.values = {"name": name}

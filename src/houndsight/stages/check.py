@@ -20,10 +20,10 @@ def check_photos(context: Context) -> ImageFolder:
     run, settings = context.run, context.config.data
     done = context.done("check")
     if done is not None:
-        return ImageFolder.read_photos(run.photos)
+        return ImageFolder.read_photos(run.photos, Path(done["root"]))
     with context.stage("check", "Checking the photos") as outcome:
-        found = ImageFolder.open(context.config.source, settings, listener=context.emit)
-        result = check(found, settings, listener=context.emit)
+        found = ImageFolder.open(context.config.source, settings, listener=context.within("check"))
+        result = check(found, settings, listener=context.within("check"))
         photos = result.folder
         photos.write_photos(run.photos)
         run.add_findings(result.findings)
@@ -39,6 +39,7 @@ def check_photos(context: Context) -> ImageFolder:
                 "set_aside": set_aside,
             },
         )
+        outcome.values = {"root": str(photos.root)}
         outcome.text = (
             f"Checked {len(found.table):,} photos of {len(photos.classes)} classes: "
             f"{set_aside:,} set aside, {len(result.findings)} findings"

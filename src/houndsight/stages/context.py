@@ -5,10 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from houndsight.events import Emitter, StageEnded, StageStarted
+from houndsight.events import (
+    Emitter,
+    Event,
+    Listener,
+    StageEnded,
+    StageProgress,
+    StageStarted,
+)
 from houndsight.runs import Run
 
 if TYPE_CHECKING:
@@ -45,6 +52,19 @@ class Context:
         """What a finished stage left in `run.json`, or None when it is still to do."""
         record = self.run.stages.get(stage)
         return None if record is None else dict(record)
+
+    def within(self, stage: str) -> Listener:
+        """A listener for a room's own progress, shown as progress of `stage`."""
+
+        def forward(event: Event) -> None:
+            if isinstance(event, StageStarted):
+                self.emit(StageProgress(stage=stage, done=0, total=event.total))
+            elif isinstance(event, StageProgress):
+                self.emit(replace(event, stage=stage))
+            elif not isinstance(event, StageEnded):
+                self.emit(event)
+
+        return forward
 
     @contextmanager
     def stage(

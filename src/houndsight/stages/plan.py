@@ -55,7 +55,7 @@ def fix(context: Context, photos: ImageFolder, backbone: Backbone) -> Plan:
     everything, train = photos.all(), photos.split("train")
     rate = measure_throughput(backbone, everything)
     left = context.seconds_left - len(everything) / rate - REPORT_SECONDS
-    small = len(everything) < settings.run.small and "test" not in photos.given_splits
+    small = len(everything) < settings.run.small and not photos.splits_given
     finetune_rate = _finetune_rate(backbone, len(photos.classes), settings.training.batch_size)
     epochs, why = _epochs(context, left, rate, finetune_rate, len(train), small)
     plan = Plan(

@@ -1,0 +1,190 @@
+"""Stage 4: the linear probe, fine-tuning where the plan has it, and the better of the two."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from houndsight.data.folder import ImageFolder
+from houndsight.events import EpochEnded, EvaluationEnded, Event, StageProgress, StepEnded
+from houndsight.models.backbone import Backbone
+from houndsight.models.classifier import Classifier
+from houndsight.runs import MetricsLog
+from houndsight.stages.context import Context
+from houndsight.stages.features import FeatureTable
+from houndsight.stages.plan import Plan
+from houndsight.stages.tune import Search
+from houndsight.training.batches import ActivationBatches, Batches
+from houndsight.training.images import ImageBatches
+from houndsight.training.recipe import Recipe
+from houndsight.training.trainer import Trainer
+from houndsight.tuning.settings import OBJECTIVE_DIRECTIONS
+
+__all__ = ["FINE_TUNED", "PROBE", "Trained", "fit"]
+
+PROBE, FINE_TUNED = "linear probe", "fine-tuned"
+OVERRUN = 1.5
+"""Training ends early once the whole run takes this many times its budget: the plan was far off."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The classifier that validates best."""
+
+    classifier: Classifier
+    model: str
+    temperature: float
+
+
+def fit(
+    context: Context,
+    photos: ImageFolder,
+    table: FeatureTable,
+    backbone: Backbone,
+    search: Search,
+    plan: Plan,
+) -> Trained:
+    """The probe, or the fine-tuned network if there is one and it validates better."""
+    probe = Trained(Classifier(backbone, search.fitted.head), PROBE, search.temperature)
+    if plan.epochs == 0:
+        context.run.set_results(model=PROBE, fine_tuning=plan.why)
+        return probe
+    text = f"Fine-tuning {backbone.boundary}, {plan.epochs} epochs"
+    with context.stage("train", text, total=None, unit="steps") as outcome:
+        tuned = Classifier(copy.deepcopy(backbone), copy.deepcopy(probe.classifier.head))
+        metrics = _fine_tune(context, photos, tuned, plan.epochs)
+        candidates = {PROBE: _plain(search.fitted.metrics), FINE_TUNED: _plain(metrics)}
+        best = _better(candidates, context.config.tuning.objective)
+        context.run.set_results(
+            model=best,
+            fine_tuning=plan.why,
+            candidates=[
+                {"model": name, **{f"valid {k}": v for k, v in m.items()}}
+                for name, m in candidates.items()
+            ],
+        )
+        outcome.text = (
+            f"Fine-tuned: validation top-1 {metrics['top1']:.1%}, the probe "
+            f"{search.fitted.metrics['top1']:.1%}; keeping the {best} model"
+        )
+    if best == PROBE:
+        return probe
+    return Trained(tuned, FINE_TUNED, metrics["temperature"])
+
+
+def _fine_tune(
+    context: Context, photos: ImageFolder, classifier: Classifier, epochs: int
+) -> dict[str, float]:
+    """Train `classifier` in place and return the best epoch's validation figures."""
+    recipe = replace(context.config.training, epochs=epochs)
+    train, valid = _batches(context, photos, classifier.backbone, recipe)
+    trainer = Trainer(
+        classifier,
+        recipe,
+        folder=context.run.checkpoints / "fine-tuning",
+        listeners=[
+            context.emit,
+            _Curves(context.run.metrics),
+            _Steps(context, len(train) * epochs),
+        ],
+        deadline=lambda: context.seconds_left + (OVERRUN - 1) * context.config.run.minutes * 60,
+    )
+    result = trainer.fit(train, valid, resume=True)
+    return dict(result.metrics)
+
+
+def _batches(
+    context: Context, photos: ImageFolder, backbone: Backbone, recipe: Recipe
+) -> tuple[Batches, Batches]:
+    """Cached activations at the boundary; photos when augmentation changes pixels."""
+    train, valid = photos.split("train"), photos.split("valid")
+    if recipe.randaugment or recipe.trainable == "all":
+        workers = context.config.data.workers
+        preprocessing = backbone.preprocessing
+        return (
+            ImageBatches(train, preprocessing, recipe=recipe, workers=workers),
+            ImageBatches(valid, preprocessing, workers=workers),
+        )
+
+    def activations(split: Any, *, mirrored: bool = False) -> Any:
+        return context.cache.features(
+            backbone,
+            split,
+            cut="boundary",
+            mirrored=mirrored,
+            listener=context.within("train"),
+            stage="train",
+        )
+
+    plain, checked = activations(train), activations(valid)
+    turned = activations(train, mirrored=True) if recipe.flip else None
+    return (
+        ActivationBatches(
+            plain.array,
+            train.labels,
+            train.ids,
+            recipe=recipe,
+            mirrored=None if turned is None else turned.array,
+            valid=plain.valid,
+        ),
+        ActivationBatches(checked.array, valid.labels, valid.ids, valid=checked.valid),
+    )
+
+
+def _better(candidates: dict[str, dict[str, float]], objective: str) -> str:
+    """The candidate with the better validation objective; the simpler one when equal."""
+    sign = 1.0 if OBJECTIVE_DIRECTIONS[objective] == "minimize" else -1.0
+    return min(candidates, key=lambda name: sign * candidates[name][objective])
+
+
+def _plain(metrics: Any) -> dict[str, float]:
+    return {name: float(metrics[name]) for name in metrics if np.isfinite(metrics[name])}
+
+
+class _Curves:
+    """Writes the learning curves: each epoch's mean training loss and validation figures."""
+
+    def __init__(self, log: MetricsLog) -> None:
+        self._log = log
+        self._losses: list[float] = []
+        self._rates: tuple[float, ...] = ()
+        self._valid: dict[str, float] = {}
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepEnded):
+            self._losses.append(event.loss)
+            self._rates = event.learning_rates
+        elif isinstance(event, EvaluationEnded):
+            self._valid = dict(event.metrics)
+        elif isinstance(event, EpochEnded):
+            self._write(event)
+
+    def _write(self, event: EpochEnded) -> None:
+        where = {"step": event.step, "epoch": event.epoch}
+        if self._losses:
+            rate = max(self._rates, default=0.0)
+            loss = float(np.mean(self._losses))
+            self._log.write(split="train", **where, loss=loss, learning_rate=rate)  # type: ignore[arg-type]
+        self._log.write(split="valid", **where, **self._valid)  # type: ignore[arg-type]
+        self._losses.clear()
+
+
+class _Steps:
+    """Shows optimizer steps as the stage's progress."""
+
+    def __init__(self, context: Context, total: int) -> None:
+        self._context, self._total = context, total
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepEnded):
+            self._context.emit(
+                StageProgress(
+                    stage="train",
+                    done=event.step,
+                    total=self._total,
+                    text=f"loss {event.loss:.3f}",
+                )
+            )
