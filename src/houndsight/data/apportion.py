@@ -121,7 +121,7 @@ class _Apportionment:
         """Whole numbers of photos for each part that add up to `count`; updates `carry`."""
         wanted = np.maximum(self.quotas[label] - self.have[label], 0)
         wanted *= count / wanted.sum()
-        take = np.floor(wanted + 1e-9).astype(np.int64)
+        take: Integers = np.floor(wanted + 1e-9).astype(np.int64)
         rest = count - int(take.sum())
         fraction = np.where(wanted - take > 1e-9, wanted - take, -np.inf)
         preference = fraction + carry

@@ -28,6 +28,8 @@ __all__ = [
     "ListingBuilder",
     "is_ignored",
     "is_image_name",
+    "printable_path",
+    "sorted_listing",
 ]
 
 IMAGE_ENDINGS = frozenset(
@@ -107,6 +109,12 @@ class LeftOut:
             self.examples.append(printable_path(name))
         if kind is not None and (kind in self.kinds or len(self.kinds) < 1000):
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+    def add_many(self, examples: Sequence[str], count: int) -> None:
+        """Count `count` more, of which these are some."""
+        self.count += count
+        room = _EXAMPLES - len(self.examples)
+        self.examples += [printable_path(name) for name in examples[:room]]
 
     def findings(self) -> list[Finding]:
         """The finding, or nothing when nothing was left out."""
