@@ -15,6 +15,7 @@ import shutil
 import tarfile
 import tempfile
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -36,6 +37,8 @@ from houndsight.models.predictions import Predictions, softmax
 from houndsight.models.unpack import unpack
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from houndsight.models.classifier import Classifier
 
 __all__ = ["ModelArtifact"]
@@ -85,7 +88,6 @@ class ModelArtifact:
         self._classifier = classifier
         self._networks: dict[str, Network] = {}
         self._lock = threading.Lock()
-        self._unpacked: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def classes(self) -> tuple[ClassName, ...]:
@@ -161,10 +163,16 @@ class ModelArtifact:
 
     @classmethod
     def _load_archive(cls, path: Path) -> ModelArtifact:
-        unpacked = tempfile.TemporaryDirectory(prefix="houndsight-model-", delete=True)
-        unpack(path, Path(unpacked.name), wanted=is_model_file)
-        artifact = cls.load(unpacked.name)
-        artifact._unpacked = unpacked  # removed together with the artifact
+        unpacked = Path(tempfile.mkdtemp(prefix="houndsight-model-"))
+        try:
+            unpack(path, unpacked, wanted=is_model_file)
+            if not (unpacked / MANIFEST).is_file():
+                raise ArtifactError(f"{path} is not a saved model: no {MANIFEST} in it.")
+            artifact = cls.load(unpacked)
+        except BaseException:
+            shutil.rmtree(unpacked, ignore_errors=True)
+            raise
+        weakref.finalize(artifact, shutil.rmtree, unpacked, ignore_errors=True)
         return artifact
 
     def save(
@@ -348,7 +356,8 @@ def _describe_backbone(classifier: Classifier) -> dict[str, Any]:
     return {
         "name": backbone.name,
         "weights_hash": backbone.weights_hash,
-        "licence": str(getattr(backbone.row, "licence", "")),
+        "origin": backbone.origin,
+        "licence": backbone.licence,
     }
 
 
@@ -375,20 +384,10 @@ def _build_classifier(manifest: Manifest, folder: Path) -> Classifier:
     from safetensors.torch import load_file
 
     from houndsight.errors import WeightsError
-    from houndsight.models.backbone import build_backbone
-    from houndsight.models.classifier import Classifier, Head
 
     path = folder / WEIGHTS
     try:
-        state = load_file(path)
-        trunk = {k.removeprefix("backbone."): v for k, v in state.items() if _is_backbone(k)}
-        backbone = build_backbone(str(manifest.backbone["name"]), trunk)
-        head = manifest.head
-        classifier = Classifier(
-            backbone,
-            Head(int(head["features"]), len(manifest.classes), normalise=str(head["normalise"])),
-        )
-        classifier.load_state_dict(state)
+        return _filled_classifier(manifest, load_file(path))
     except (SafetensorError, OSError) as error:
         raise ArtifactError(f"{path} is not a safetensors file: {error}.") from error
     except (RuntimeError, KeyError, ValueError, TypeError, WeightsError) as error:
@@ -396,11 +395,24 @@ def _build_classifier(manifest: Manifest, folder: Path) -> Classifier:
             f"{path} does not hold the weights of {manifest.backbone['name']!r} with "
             f"{len(manifest.classes)} classes: {str(error)[:300]}"
         ) from error
+
+
+def _filled_classifier(manifest: Manifest, state: dict[str, Tensor]) -> Classifier:
+    from houndsight.models.backbone import build_backbone
+    from houndsight.models.classifier import Classifier, Head
+
+    prefix = "backbone."
+    trunk = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+    backbone = build_backbone(
+        str(manifest.backbone["name"]), trunk, preprocessing=manifest.preprocessing
+    )
+    normalise = manifest.head["normalise"]
+    if normalise not in ("none", "l2", "standardise"):
+        raise ValueError(f"this version knows no head that normalises by {normalise!r}")
+    head = Head(backbone.feature_dim, len(manifest.classes), normalise=normalise)
+    classifier = Classifier(backbone, head)
+    classifier.load_state_dict(state)
     return classifier.eval()
-
-
-def _is_backbone(key: str) -> bool:
-    return key.startswith("backbone.")
 
 
 def _model_folder(path: Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,14 +29,14 @@ def as_list(images: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
     """
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, str | os.PathLike | bytes | bytearray | memoryview | Image.Image):
+    if isinstance(images, str | Path | bytes | Image.Image):
         return [images]
-    if not isinstance(images, Sequence):
-        raise DataError(
-            f"predict() got {type(images).__name__}; it takes a path, bytes, an array, "
-            "a Pillow image, or a list of these."
-        )
-    return list(images)
+    if isinstance(images, Sequence) and not isinstance(images, bytes):
+        return list(images)
+    raise DataError(
+        f"predict() got {type(images).__name__}; it takes a path, bytes, an array, "
+        "a Pillow image, or a list of these."
+    )
 
 
 def decode_all(
@@ -69,9 +68,9 @@ def decode_all(
 
 def _pixels(image: ImageLike, preprocessing: Preprocessing) -> NDArray[np.uint8]:
     """One photo as uint8 `(size, size, 3)`."""
-    if isinstance(image, bytes | bytearray | memoryview):
-        return decode(bytes(image), preprocessing)
-    if isinstance(image, str | os.PathLike):
+    if isinstance(image, bytes):
+        return decode(image, preprocessing)
+    if isinstance(image, str | Path):
         return decode(Path(image), preprocessing)
     if isinstance(image, np.ndarray):
         return fit_image(_from_array(image), preprocessing)

@@ -50,4 +50,4 @@ def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
     scaled = logits.astype(np.float64) / temperature
     scaled -= scaled.max(axis=1, keepdims=True)
     powers = np.exp(scaled)
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)

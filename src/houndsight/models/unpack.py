@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from gzip import BadGzipFile, GzipFile
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from houndsight.errors import ArtifactError
 
@@ -38,7 +38,7 @@ def unpack(
     try:
         with archive.open("rb") as file, GzipFile(fileobj=file) as plain:
             stream = _Limited(plain, HEADER_ALLOWANCE_BYTES)
-            with tarfile.open(fileobj=stream, mode="r|") as tar:
+            with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|") as tar:
                 _unpack_members(tar, stream, target, wanted, max_bytes, archive)
             stream.drain()
     except FileNotFoundError as error:
