@@ -96,8 +96,7 @@ class ImageBatches:
             workers=self._workers,
             max_pixels=self._max_pixels,
         ):
-            # The decoder may reuse its memory for the next batch.
-            images = dict(zip(decoded.indices.tolist(), np.array(decoded.images), strict=True))
+            images = dict(zip(decoded.indices.tolist(), decoded.images, strict=True))
             self.errors |= {int(self.ids[rows[i]]): why for i, why in decoded.errors.items()}
             for index in sorted(images.keys() | decoded.errors.keys()):
                 yield images.get(index)
