@@ -40,12 +40,15 @@ __all__ = [
     "Preprocessing",
     "Reason",
     "decode",
+    "explained",
     "fit_image",
     "normalise",
     "open_image",
     "open_photo",
     "read_photo",
+    "to_grey",
     "to_rgb",
+    "too_many_pixels",
 ]
 
 T = TypeVar("T")
@@ -280,6 +283,20 @@ def to_rgb(image: Image.Image, fill: tuple[int, int, int]) -> Image.Image:
     return image.convert("RGB")
 
 
+def to_grey(image: Image.Image, edge: int) -> Image.Image:
+    """An opened image in greyscale and upright, its shorter side at most `edge` px."""
+    shorter = min(image.size)
+    if shorter > edge:
+        image.draft("L", (edge, edge))
+    grey = to_rgb(image, (255, 255, 255)).convert("L")
+    scale = edge / min(grey.size)
+    if scale < 1:
+        # At most 8 times as long as wide: the measures of a strip need no more of it.
+        size = [min(8 * edge, max(1, round(side * scale))) for side in grey.size]
+        grey = grey.resize((size[0], size[1]), Image.Resampling.BOX)
+    return _upright(grey, image.info)
+
+
 def _guarded(source: Path | bytes, max_pixels: int, use: Callable[[Image.Image], T]) -> T:
     """`use` the opened photo; whatever its bytes bring about comes out as a `PhotoError`."""
     name = "The photo" if isinstance(source, bytes) else str(source)
@@ -291,10 +308,20 @@ def _guarded(source: Path | bytes, max_pixels: int, use: Callable[[Image.Image],
     except PhotoError as error:
         raise error.named(name) from error.__cause__
     except Exception as error:
-        raise _explained(error, content).named(name) from error
+        raise explained(error, content).named(name) from error
 
 
-def _explained(error: Exception, content: bytes) -> PhotoError:
+def too_many_pixels(width: int, height: int, max_pixels: int) -> PhotoError:
+    """The error of a photo with more pixels than allowed."""
+    return PhotoError(
+        Reason.TOO_LARGE,
+        f"{width:,} x {height:,} px are {width * height / 1e6:,.4g} MP, "
+        f"more than the {max_pixels / 1e6:,.4g} MP allowed",
+    )
+
+
+def explained(error: Exception, content: bytes) -> PhotoError:
+    """What a library's exception about the photo in `content` means."""
     detail = (str(error) or type(error).__name__).rstrip(".").replace("\n", " ")[:200]
     if isinstance(error, MemoryError):
         return PhotoError(Reason.TOO_LARGE, "there is not enough memory for its pixels")
@@ -315,13 +342,8 @@ def _require_image(head: bytes) -> str:
 
 
 def _require_pixels(size: tuple[int, int], max_pixels: int) -> None:
-    width, height = size
-    if width * height > max_pixels:
-        raise PhotoError(
-            Reason.TOO_LARGE,
-            f"{width:,} x {height:,} px are {width * height / 1e6:,.0f} MP, "
-            f"more than the {max_pixels / 1e6:,.0f} MP allowed",
-        )
+    if size[0] * size[1] > max_pixels:
+        raise too_many_pixels(*size, max_pixels)
 
 
 def _require(name: str, value: object, holds: bool, wanted: str) -> None:
