@@ -1,0 +1,114 @@
+"""Learning curves: loss and top-1 as the training went on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from houndsight.reporting.charts import learning_curve
+from houndsight.reporting.document import Block, Chart, Note, Section
+from houndsight.reporting.insights import SPLIT_WORDS
+from houndsight.reporting.measurements import Measurements
+from houndsight.reporting.text import clean, measure, percent, plural
+
+__all__ = ["curves"]
+
+Series = dict[str, list[tuple[float, float]]]
+
+
+def curves(m: Measurements) -> Section | None:
+    """A chart for the loss and one for top-1, over epochs where there are several, else steps."""
+    if not m.curves:
+        return None
+    epochs = _distinct(m.curves, "epoch")
+    across = "epoch" if epochs > 1 else "step"
+    rate = _steps_an_epoch(m.curves, epochs) if epochs > 1 else 1.0
+    blocks: list[Block] = []
+    for key, along, share in (("loss", "loss", False), ("top1", "top-1", True)):
+        series = _series(m.curves, key, rate)
+        if any(len(points) > 1 for points in series.values()):
+            blocks.append(
+                _chart(m, series, key=key, along=along, across=across, share=share, rate=rate)
+            )
+    broken = sum(1 for row in m.curves if _broken(row))
+    if broken:
+        text = f"{plural(broken, 'measurement')} of the loss are not finite and are left out."
+        blocks.append(Note(text=text, level="error"))
+    if not blocks:
+        return None
+    return Section(id="curves", title="Learning curves", blocks=tuple(blocks), lead=_lead(m))
+
+
+def _chart(
+    m: Measurements, series: Series, *, key: str, along: str, across: str, share: bool, rate: float
+) -> Chart:
+    best = _best(m, rate) if key == "loss" else None
+    told = [f"{s} {_ends(p, share)}" for s, p in series.items() if p]
+    return Chart(
+        id=f"curve-{key}",
+        title=along[:1].upper() + along[1:],
+        spec=learning_curve(series, across=across, along=along, share=share, best=best),
+        alt=f"{along.capitalize()} over {across}s: {'; '.join(told)}.",
+        height=240,
+        wide=False,
+    )
+
+
+def _ends(points: list[tuple[float, float]], share: bool) -> str:
+    first, last = points[0][1], points[-1][1]
+    show = percent if share else measure
+    return f"from {show(first)} to {show(last)}"
+
+
+def _steps_an_epoch(rows: Sequence[dict[str, Any]], epochs: int) -> float:
+    """Steps are drawn as parts of an epoch, so that measurements within one do not coincide."""
+    return max((row["step"] for row in rows if _finite(row.get("step"))), default=epochs) / epochs
+
+
+def _series(rows: Sequence[dict[str, Any]], key: str, rate: float = 1.0) -> Series:
+    series: Series = {}
+    for row in rows:
+        x, y = row.get("step"), row.get(key)
+        if _finite(x) and _finite(y):
+            split = clean(row.get("split", ""), limit=40)
+            series.setdefault(SPLIT_WORDS.get(split, split), []).append((float(x) / rate, float(y)))  # type: ignore[arg-type]
+    return {split: sorted(points) for split, points in series.items()}
+
+
+def _best(m: Measurements, rate: float) -> float | None:
+    """Where the validation loss was lowest: that state was kept."""
+    rows = [r for r in m.curves if r.get("split") == "valid" and _finite(r.get("loss"))]
+    if len(rows) < 2:
+        return None
+    x = min(rows, key=lambda r: r["loss"]).get("step")
+    return float(x) / rate if _finite(x) else None  # type: ignore[arg-type]
+
+
+def _lead(m: Measurements) -> str:
+    """What the curves say, when they say something."""
+    valid = _series(m.curves, "loss").get("validation", [])
+    if len(valid) < 3:
+        return ""
+    lowest, last = min(y for _, y in valid), valid[-1][1]
+    if last > 1.05 * lowest:
+        return (
+            f"The validation loss rose again after its lowest point ({measure(lowest)}, at the end "
+            f"{measure(last)}); the weights of the lowest point were kept."
+        )
+    if last > 0.98 * valid[-2][1]:
+        return f"The validation loss has levelled off at {measure(last)}."
+    return "The validation loss was still falling at the end: more epochs may help."
+
+
+def _broken(row: dict[str, Any]) -> bool:
+    loss = row.get("loss")
+    return isinstance(loss, float) and not math.isfinite(loss)
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _distinct(rows: Sequence[dict[str, Any]], key: str) -> int:
+    return len({row.get(key) for row in rows if row.get(key) is not None})

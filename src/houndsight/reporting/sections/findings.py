@@ -1,0 +1,106 @@
+"""What was noticed, with cause and fix, one entry a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from houndsight.findings import Finding, State
+from houndsight.reporting.document import FindingGroup, Findings, Paragraph, Remedy, Section
+from houndsight.reporting.measurements import Measurements
+from houndsight.reporting.text import clean, count, plural, rule_words
+
+__all__ = ["findings", "group_findings"]
+
+MOST_EXAMPLES = 12
+_NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+def findings(m: Measurements) -> Section:
+    """All findings, the gravest first; a sentence when there is none."""
+    groups = group_findings(m.findings)
+    if not groups:
+        return Section(
+            id="findings",
+            title="Findings",
+            blocks=(Paragraph(text="Nothing was found that needs your attention."),),
+        )
+    return Section(
+        id="findings", title="Findings", lead=_lead(groups), blocks=(Findings(groups=groups),)
+    )
+
+
+def group_findings(found: Sequence[Finding]) -> tuple[FindingGroup, ...]:
+    """Findings of one rule and state as one group, in the order of the gravest of each."""
+    together: dict[tuple[str, bool], list[Finding]] = {}
+    for finding in found:
+        together.setdefault((finding.rule, finding.state == State.RESOLVED), []).append(finding)
+    return tuple(_group(members) for members in together.values())
+
+
+def _group(members: list[Finding]) -> FindingGroup:
+    first = members[0]
+    examples = _examples(members)
+    total = max(len(examples), len(members) if len(members) > 1 else first.count)
+    return FindingGroup(
+        rule=rule_words(first.rule),
+        level=str(first.severity),
+        title=clean(first.title, limit=400),
+        remedies=tuple(_remedy(c) for c in _ranked(first)),
+        scope=_scope(members),
+        resolved=first.state == State.RESOLVED,
+        examples=tuple(examples[:MOST_EXAMPLES]),
+        left_out=max(total - MOST_EXAMPLES, 0) if examples else 0,
+    )
+
+
+def _ranked(finding: Finding) -> list[object]:
+    return sorted(finding.causes, key=lambda c: -c.score)[:3]
+
+
+def _remedy(cause: object) -> Remedy:
+    return Remedy(
+        cause=clean(getattr(cause, "text", ""), limit=500),
+        fix=clean(getattr(cause, "fix", ""), limit=500),
+        evidence=clean(getattr(cause, "evidence", ""), limit=400),
+    )
+
+
+def _examples(members: list[Finding]) -> list[str]:
+    """Where it holds: the other members' titles, or the examples of the only one."""
+    if len(members) == 1:
+        return [clean(e, limit=160) for e in members[0].examples]
+    return [clean(f"{f.where}: {f.title}" if f.where else f.title, limit=220) for f in members]
+
+
+def _scope(members: list[Finding]) -> str:
+    parts = []
+    if len(members) > 1:
+        parts.append(f"and {plural(len(members) - 1, 'more place', 'more places')} like it")
+    steps = [s for f in members for s in (f.first_step, f.last_step) if s is not None]
+    if steps:
+        low, high = min(steps), max(steps)
+        parts.append(
+            f"step {count(low)}" if low == high else f"steps {count(low)} to {count(high)}"
+        )
+    return ", ".join(parts)
+
+
+def _lead(groups: tuple[FindingGroup, ...]) -> str:
+    words = {"error": "makes the figures untrustworthy", "warning": "costs accuracy or may"}
+    told = []
+    for level, plural_words in (
+        ("error", "make the figures untrustworthy"),
+        ("warning", "may cost accuracy"),
+    ):
+        number = sum(1 for g in groups if g.level == level and not g.resolved)
+        if number:
+            told.append(f"{_number(number)} {words[level] if number == 1 else plural_words}")
+    rest = len(groups) - sum(1 for g in groups if g.level != "info" and not g.resolved)
+    if rest:
+        told.append(f"{_number(rest)} for information or already settled")
+    sentence = ", ".join(told).replace("costs accuracy or may", "may cost accuracy")
+    return sentence[:1].upper() + sentence[1:] + "." if sentence else ""
+
+
+def _number(number: int) -> str:
+    return _NUMBERS[number] if number < len(_NUMBERS) else count(number)

@@ -1,0 +1,79 @@
+"""Exact settings to repeat the run."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from houndsight.reporting.document import Block, Code, Facts, Section
+from houndsight.reporting.measurements import Measurements, mapping
+from houndsight.reporting.text import clean
+
+__all__ = ["settings"]
+
+
+def settings(m: Measurements) -> Section:
+    """The command, what came out of choosing, every setting, versions and fingerprints."""
+    blocks: list[Block] = []
+    command = m.environment.get("command")
+    if isinstance(command, list) and command:
+        blocks.append(Code(text=_command(command), label="Command"))
+    blocks.append(Facts(title="Identity", rows=tuple(_identity(m))))
+    for title, values in (
+        ("Chosen hyperparameters", mapping(m.results.get("parameters"))),
+        ("Plan", m.plan),
+        ("Preprocessing", mapping(m.results.get("preprocessing"))),
+    ):
+        if values:
+            blocks.append(
+                Facts(title=title, rows=_rows(values), folded=title != "Chosen hyperparameters")
+            )
+    for section, values in m.config.items():
+        rows = _rows(values) if isinstance(values, Mapping) else ((clean(section), _value(values)),)
+        if rows:
+            blocks.append(
+                Facts(title=f"Settings: {clean(section, limit=60)}", rows=rows, folded=True)
+            )
+    versions = {"python": m.environment.get("python"), **mapping(m.environment.get("versions"))}
+    blocks.append(
+        Facts(title="Versions", rows=_rows({k: v or "not installed" for k, v in versions.items()}))
+    )
+    return Section(id="repeat", title="Settings to repeat it", blocks=tuple(blocks))
+
+
+def _command(arguments: list[Any]) -> str:
+    """What to type: the program by its name, not by where it happened to lie."""
+    name = str(arguments[0]).replace("\\", "/").rsplit("/", 1)[-1]
+    shown = "houndsight" if name in ("__main__.py", "main.py") else name
+    return clean(" ".join([shown, *(shlex.quote(str(a)) for a in arguments[1:])]), limit=1000)
+
+
+def _identity(m: Measurements) -> list[tuple[str, str]]:
+    told, backbone = mapping(m.results.get("data")), mapping(m.results.get("backbone"))
+    rows = (
+        ("Run", m.run.folder.name),
+        ("Started", m.run.created),
+        ("Status", str(m.status)),
+        ("Data fingerprint", told.get("fingerprint") or m.results.get("fingerprint")),
+        ("Weights hash", backbone.get("weights_hash")),
+        ("System", m.environment.get("system")),
+        ("Processors", m.environment.get("cpu_count")),
+    )
+    return [(name, clean(value, limit=200)) for name, value in rows if value]
+
+
+def _rows(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((clean(k, limit=80).replace("_", " "), _value(v)) for k, v in values.items())
+
+
+def _value(value: object) -> str:
+    if value is None or value == "":
+        return "not set"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{clean(k, limit=60)} {_value(v)}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return clean(", ".join(_value(v) for v in value), limit=300)
+    if isinstance(value, float):
+        return repr(value)
+    return clean(value, limit=300)

@@ -1,0 +1,130 @@
+"""Small pictures of the photos worth looking at, and which photos these are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from houndsight.errors import DataError
+from houndsight.files import write_atomic
+from houndsight.reporting.measurements import Predictions, as_predictions
+from houndsight.runs import Run
+
+__all__ = [
+    "EDGE_PX",
+    "doubtful_labels",
+    "doubtful_rows",
+    "worst_mistakes",
+    "worst_rows",
+    "write_thumbnails",
+]
+
+EDGE_PX = 160
+MOST = 24
+
+
+class Photos(Protocol):
+    """Ids and paths of photos, as `data.Split` has them."""
+
+    @property
+    def ids(self) -> NDArray[np.int64]: ...
+    def paths(self) -> Sequence[Path]: ...
+
+
+def write_thumbnails(run: Run, photos: Photos, ids: Iterable[int]) -> list[int]:
+    """Write `images/photo-<id>.jpg`, at most 160 px an edge, for those `ids` that are in `photos`.
+
+    Returns the ids that now have one: a photo that cannot be read is left out.
+    """
+    from houndsight.data.decode import open_image
+
+    place = {int(photo): index for index, photo in enumerate(photos.ids)}
+    paths, written = photos.paths(), []
+    for photo in dict.fromkeys(int(i) for i in ids):
+        target = run.images / f"photo-{photo}.jpg"
+        if photo not in place:
+            continue
+        if not target.exists():
+            try:
+                image = open_image(paths[place[photo]], max_pixels=100_000_000)
+            except (DataError, OSError):
+                continue
+            write_atomic(target, small_jpeg(image))
+        written.append(photo)
+    return written
+
+
+def small_jpeg(image: Image.Image, edge: int = EDGE_PX) -> bytes:
+    """`image` as a JPEG of at most `edge` px, without metadata such as places and times."""
+    small = image.convert("RGB")
+    small.thumbnail((edge, edge), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    clean, buffer = Image.new("RGB", small.size), io.BytesIO()
+    clean.paste(small)
+    clean.save(buffer, "JPEG", quality=80, optimize=True)
+    return buffer.getvalue()
+
+
+def worst_mistakes(predictions: pa.Table, *, most: int = MOST) -> list[int]:
+    """Ids of the photos that are wrong with the highest confidence, the surest first.
+
+    `predictions` has the columns of `predictions.parquet`. Test photos are taken where there are
+    any, else validation, else all.
+    """
+    rows = _evaluated(as_predictions(predictions))
+    return [int(i) for i in rows.ids[worst_rows(rows, most=most)]]
+
+
+def doubtful_labels(predictions: pa.Table, *, most: int = MOST) -> list[int]:
+    """Ids of the photos whose given label the model disputes most confidently.
+
+    Confident learning, Northcutt, Jiang, Chuang, JAIR 70, 2021, section 3: a label is disputed
+    when another class's probability reaches the mean probability that photos labelled so get
+    for it. Ranked by how far it lies above the probability of the given label (normalised
+    margin). Probabilities of training photos are left out: the model has learnt those labels.
+    """
+    rows = as_predictions(predictions)
+    return [int(i) for i in rows.ids[doubtful_rows(rows, most=most)]]
+
+
+def worst_rows(rows: Predictions, *, most: int = MOST) -> NDArray[np.int64]:
+    """Row numbers of the surest mistakes."""
+    wrong = np.flatnonzero(rows.labels != rows.predicted)
+    return wrong[np.argsort(-rows.confidence[wrong], kind="stable")][:most]
+
+
+def doubtful_rows(rows: Predictions, *, most: int = MOST) -> NDArray[np.int64]:
+    """Row numbers of the most disputed labels."""
+    if rows.probabilities is None or not len(rows):
+        return np.array([], np.int64)
+    p, labels = rows.probabilities, rows.labels
+    usable = (rows.splits != "train") & (labels >= 0) & (labels < p.shape[1])
+    usable &= np.isfinite(p).all(axis=1)
+    threshold = _self_confidence(p[usable], labels[usable])
+    given = p[np.arange(len(p)), np.clip(labels, 0, p.shape[1] - 1)]
+    others = np.where(p >= threshold, p, -1.0)
+    others[np.arange(len(p)), np.clip(labels, 0, p.shape[1] - 1)] = -1.0
+    disputed = np.flatnonzero(usable & (others.max(axis=1) > given))
+    margin = others.max(axis=1)[disputed] - given[disputed]
+    return disputed[np.argsort(-margin, kind="stable")][:most]
+
+
+def _self_confidence(p: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean probability of each class over the photos labelled so, `(classes,)`; 1 for none."""
+    classes = p.shape[1]
+    count = np.bincount(labels, minlength=classes)
+    total = np.bincount(labels, weights=p[np.arange(len(p)), labels], minlength=classes)
+    return np.where(count > 0, total / np.maximum(count, 1), 1.0)
+
+
+def _evaluated(rows: Predictions) -> Predictions:
+    for split in ("test", "valid"):
+        if (rows.splits == split).any():
+            return rows.of(split)
+    return rows
