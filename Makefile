@@ -45,7 +45,7 @@ test: check
 	$(BIN)/python -m pytest -m 'not slow'
 
 test-all: check
-	PYTHONS="python3.11 python3.12 python3.13" BIN=$(BIN) sh tests/all.sh
+	$(BIN)/python scripts/test_all.py
 
 format: install
 	$(BIN)/ruff check --fix .
@@ -55,4 +55,4 @@ lock:
 	$(BIN)/python scripts/lock.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-python3.* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from houndsight.data.decode import Preprocessing
-from houndsight.data.fit import choose_fit, preprocessing_for
-from houndsight.data.settings import DataSettings
+from houndsight.data.fit import choose_fit, fitted
 
 RANDOM = np.random.default_rng(0)
 
@@ -26,8 +25,9 @@ def test_the_fit_follows_the_shapes(widths: list[int], heights: list[int], fit: 
     assert choose_fit(np.array(widths), np.array(heights))[0] == fit
 
 
-def test_settings_win_over_shapes() -> None:
-    default = Preprocessing(size=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-    settings = DataSettings(fit="letterbox", size=160)
-    chosen, _ = preprocessing_for(default, settings, np.array([64]), np.array([64]))
-    assert (chosen.fit, chosen.size, chosen.mean) == ("letterbox", 160, default.mean)
+def test_only_a_crop_keeps_the_backbones_margin() -> None:
+    own = Preprocessing(size=224, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    boxed = fitted(own, fit="letterbox", size=160)
+    assert (boxed.fit, boxed.size, boxed.crop_fraction) == ("letterbox", 160, 1.0)
+    assert fitted(own, fit="crop").crop_fraction == own.crop_fraction
+    assert boxed.mean == own.mean

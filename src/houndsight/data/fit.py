@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from houndsight.data.decode import Preprocessing
-from houndsight.data.settings import DataSettings
 
-__all__ = ["choose_fit", "preprocessing_for"]
+__all__ = ["choose_fit", "fitted"]
 
 NEARLY_SQUARE = 1.05
 """Up to this aspect ratio nothing visible is lost by squashing."""
@@ -42,19 +41,14 @@ def choose_fit(widths: np.ndarray, heights: np.ndarray) -> tuple[str, str]:
     return "crop", "The photos differ in shape, so the centre is cropped."
 
 
-def preprocessing_for(
-    backbone: Preprocessing,
-    settings: DataSettings,
-    widths: np.ndarray,
-    heights: np.ndarray,
-) -> tuple[Preprocessing, str]:
-    """The backbone's own preprocessing with fit and size as set, or as the photos need.
+def fitted(backbone: Preprocessing, *, fit: str, size: int | None = None) -> Preprocessing:
+    """A backbone's own preprocessing with this fit, and this size (px) instead of its own.
 
-    `widths` and `heights` `(n,)` are those of the photos, in px. Also returns a sentence why.
+    Squashed and letterboxed photos are seen whole; only a crop keeps the backbone's margin.
     """
-    fit, reason = settings.fit, "as set"
-    if fit == "auto":
-        fit, reason = choose_fit(widths, heights)
-    size = settings.size or backbone.size
-    crop_fraction = backbone.crop_fraction if fit == "crop" else 1.0
-    return replace(backbone, fit=fit, size=size, crop_fraction=crop_fraction), reason
+    return replace(
+        backbone,
+        fit=fit,
+        size=size or backbone.size,
+        crop_fraction=backbone.crop_fraction if fit == "crop" else 1.0,
+    )

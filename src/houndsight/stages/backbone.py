@@ -1,9 +1,13 @@
-"""Stage 2: choose the pretrained network."""
+"""Stage 2: choose the pretrained network, and fit its preprocessing to the photos."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from houndsight.data.fit import fitted
 from houndsight.data.folder import ImageFolder
-from houndsight.models.backbone import Backbone, load_backbone
+from houndsight.models.backbone import Backbone, available_backbones, load_backbone
+from houndsight.models.choose import choose_backbone
 from houndsight.stages.context import Context
 
 __all__ = ["choose"]
@@ -18,26 +22,48 @@ def choose(context: Context, photos: ImageFolder) -> Backbone:
     Raises:
         WeightsError: no weights are at hand; the sentence lists how to get some.
     """
-    from houndsight.models.backbone import available_backbones
-    from houndsight.models.choose import choose_backbone
-
-    name = context.config.run.backbone
     done = context.done("backbone")
     if done is not None:
-        name = str(done["name"])
-    elif name == "auto":
-        candidates = available_backbones()
-        with context.stage("backbone", "Choosing the backbone") as outcome:
-            choice = choose_backbone(
-                candidates,
-                photos.split("train"),
-                seconds=context.config.run.minutes * 60 * PROBE_SHARE,
-                cache=context.cache,
-                listener=context.within("backbone"),
-            )
-            name = choice.name
-            outcome.values = {"name": name}
-            outcome.text = choice.text
-            context.run.set_results(backbone_ranking=choice.to_json())
-    backbone = load_backbone(name)
+        return _load(context, str(done["name"]))
+    with context.stage("backbone", "Choosing the backbone") as outcome:
+        name = context.config.run.backbone
+        outcome.text = f"Backbone {name}, as set"
+        if name == "auto":
+            name, outcome.text = _probe(context, photos)
+        backbone = _load(context, name)
+        outcome.values = {"name": name}
+        context.run.set_results(
+            backbone={
+                "name": backbone.name,
+                "weights_hash": backbone.weights_hash,
+                "source": backbone.origin,
+                "licence": backbone.licence,
+            },
+            preprocessing=backbone.preprocessing.to_json(),
+        )
     return backbone
+
+
+def _load(context: Context, name: str) -> Backbone:
+    """A backbone that sees photos the way this run shows them."""
+    backbone = load_backbone(name)
+    backbone.preprocessing = fitted(
+        backbone.preprocessing,
+        fit=str(context.run.stages["check"]["fit"]),
+        size=context.config.data.size,
+    )
+    return backbone
+
+
+def _probe(context: Context, photos: ImageFolder) -> tuple[str, str]:
+    """The best backbone at hand by a probe, and a line that says by how much."""
+    choice: Any = choose_backbone(
+        available_backbones(),
+        photos.split("train"),
+        load=lambda name: _load(context, name),
+        seconds=context.config.run.minutes * 60 * PROBE_SHARE,
+        cache=context.cache,
+        listener=context.within("backbone"),
+    )
+    context.run.set_results(backbone_ranking=choice.to_json())
+    return choice.name, choice.text
