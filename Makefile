@@ -32,8 +32,8 @@ endif
 	@touch $@
 
 demo: install
-	$(BIN)/houndsight run --dataset solar-cells --minutes $(MINUTES) --out runs/demo-$$(date +%Y%m%d-%H%M%S)
-	$(BIN)/houndsight predict runs/demo --dataset-sample solar-cells
+	$(BIN)/houndsight run --dataset solar-cells --minutes $(MINUTES)
+	$(BIN)/houndsight predict runs/solar-cells $$($(BIN)/python scripts/sample.py)
 
 check: install
 	$(BIN)/ruff check .
