@@ -1,0 +1,226 @@
+"""Two runs on the photos both were tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from houndsight.errors import RunError
+from houndsight.reporting.measurements import Predictions, as_predictions
+from houndsight.reporting.paired import Difference, mcnemar_p_value, paired_mean, paired_top1
+from houndsight.runs import Run
+
+__all__ = ["ClassDifference", "Comparison", "compare_runs"]
+
+TESTED = ("test", "out-of-fold")
+"""The splits that a run neither trained on nor chose anything by."""
+
+SMALLEST_PROBABILITY = 1e-12
+"""As in the run's own figures."""
+
+
+@dataclass(frozen=True)
+class ClassDifference:
+    """How both runs do on one class."""
+
+    name: str
+    count: int
+    top1: Difference
+    p_value: float
+    """Exact McNemar; of many classes some are small by chance."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "class": self.name,
+            "count": self.count,
+            **self.top1.to_json(),
+            "p_value": self.p_value,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What B has more than A on the same photos; shares are 0 to 1, nll in nats."""
+
+    run_a: str
+    run_b: str
+    count: int
+    """Photos that both runs were tested on, with the same label."""
+    top1: Difference
+    nll: Difference | None
+    """None when a run did not keep its probabilities."""
+    gained: int
+    """Photos that B has right and A wrong."""
+    lost: int
+    """Photos that A has right and B wrong."""
+    p_value: float
+    """Exact McNemar."""
+    classes: tuple[ClassDifference, ...]
+    """The largest change first."""
+    notes: tuple[str, ...]
+    """What a reader should know about the photos, as sentences."""
+
+    def is_below(self, points: float) -> bool:
+        """Whether B's top-1 minus A's is less than `points` percentage points."""
+        return self.top1.difference * 100 < points - 1e-9
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "v": 1,
+            "run_a": self.run_a,
+            "run_b": self.run_b,
+            "count": self.count,
+            "top1": self.top1.to_json(),
+            "nll": None if self.nll is None else self.nll.to_json(),
+            "gained": self.gained,
+            "lost": self.lost,
+            "p_value": self.p_value,
+            "classes": [each.to_json() for each in self.classes],
+            "notes": list(self.notes),
+        }
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A run's test photos by key, each once."""
+
+    name: str
+    rows: dict[str, int]
+    labels: list[str]
+    right: NDArray[np.bool_]
+    losses: NDArray[np.float64] | None
+
+
+def compare_runs(run_a: Path | str, run_b: Path | str) -> Comparison:
+    """Compare two run folders photo by photo.
+
+    Photos are matched by the hash of their content, or by their path when a run keeps no hashes.
+
+    Raises:
+        RunError: a run has no predictions on test photos, or the two share none.
+    """
+    folders = [Run.open(run_a), Run.open(run_b)]
+    by_hash = all(_has_hashes(run) for run in folders)
+    a, b = (_tested(run, by_hash) for run in folders)
+    common = [key for key in a.rows if key in b.rows]
+    same = [key for key in common if a.labels[a.rows[key]] == b.labels[b.rows[key]]]
+    if not same:
+        raise RunError(
+            f"{a.name} and {b.name} share no test photos with the same label: {a.name} was tested "
+            f"on {len(a.rows)} photos, {b.name} on {len(b.rows)}, {len(common)} on both. "
+            "Compare runs made from the same photos with the same splits."
+        )
+    return _compared(a, b, same, _notes(a, b, len(common), len(same)))
+
+
+def _compared(a: _Tested, b: _Tested, keys: list[str], notes: Sequence[str]) -> Comparison:
+    rows_a, rows_b = ([run.rows[key] for key in keys] for run in (a, b))
+    right_a, right_b = a.right[rows_a], b.right[rows_b]
+    gained, lost = int((right_b & ~right_a).sum()), int((right_a & ~right_b).sum())
+    nll = None
+    if a.losses is not None and b.losses is not None:
+        nll = paired_mean(a.losses[rows_a], b.losses[rows_b])
+    return Comparison(
+        run_a=a.name,
+        run_b=b.name,
+        count=len(keys),
+        top1=paired_top1(right_a, right_b),
+        nll=nll,
+        gained=gained,
+        lost=lost,
+        p_value=mcnemar_p_value(gained, lost),
+        classes=_by_class(np.array([a.labels[row] for row in rows_a]), right_a, right_b),
+        notes=tuple(notes),
+    )
+
+
+def _by_class(
+    labels: NDArray[np.str_], right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]
+) -> tuple[ClassDifference, ...]:
+    found = []
+    for name in np.unique(labels):
+        inside = labels == name
+        one, other = right_a[inside], right_b[inside]
+        p_value = mcnemar_p_value(int((other & ~one).sum()), int((one & ~other).sum()))
+        top1 = paired_top1(one, other)
+        found.append(ClassDifference(str(name), int(inside.sum()), top1, p_value))
+    return tuple(sorted(found, key=lambda each: (-abs(each.top1.difference), each.name)))
+
+
+def _notes(a: _Tested, b: _Tested, common: int, same: int) -> list[str]:
+    notes = []
+    if common < len(a.rows) or common < len(b.rows):
+        notes.append(
+            f"The runs were tested on different photos: {a.name} on {len(a.rows)}, {b.name} on "
+            f"{len(b.rows)}. Only the {common} photos that both were tested on are compared."
+        )
+    if same < common:
+        notes.append(
+            f"{common - same} of them have another label in {b.name} than in {a.name} "
+            "and are left out."
+        )
+    return notes
+
+
+def _tested(run: Run, by_hash: bool) -> _Tested:
+    predictions = _predictions(run)
+    names = _class_names(run)
+    keys = _hashes(run, predictions) if by_hash else predictions.paths
+    rows: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, row)  # an exact duplicate counts once
+    losses = None
+    if predictions.probabilities is not None:
+        chosen = predictions.probabilities[np.arange(len(predictions)), predictions.labels]
+        losses = -np.log(np.maximum(chosen.astype(np.float64), SMALLEST_PROBABILITY))
+    labels = [names[i] if i < len(names) else f"class {i}" for i in predictions.labels.tolist()]
+    right = predictions.predicted == predictions.labels
+    return _Tested(run.folder.name or str(run.folder), rows, labels, right, losses)
+
+
+def _predictions(run: Run) -> Predictions:
+    """The predictions on photos the run neither trained on nor chose anything by."""
+    try:
+        every = as_predictions(pq.read_table(run.predictions))
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{run.folder} has no predictions.parquet; it stands at {run.status}. "
+            "Let the run end, or resume it, and compare then."
+        ) from error
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise RunError(f"{run.predictions} cannot be read: {error}.") from error
+    for split in TESTED:
+        found = every.of(split)
+        if len(found):
+            return found
+    raise RunError(f"{run.predictions} holds no predictions on test photos.")
+
+
+def _has_hashes(run: Run) -> bool:
+    try:
+        schema = pq.read_schema(run.photos)
+        if not {"id", "hash"} <= set(schema.names):
+            return False
+        return int(pq.read_table(run.photos, columns=["hash"])["hash"].null_count) == 0
+    except (OSError, pa.ArrowException):
+        return False
+
+
+def _hashes(run: Run, predictions: Predictions) -> list[str]:
+    table = pq.read_table(run.photos, columns=["id", "hash"])
+    known = dict(zip(table["id"].to_pylist(), table["hash"].to_pylist(), strict=True))
+    return [str(known.get(int(i), f"unknown photo {i}")) for i in predictions.ids]
+
+
+def _class_names(run: Run) -> list[str]:
+    classes = run.results.get("classes") or []
+    return [str(each.get("original") or each.get("name")) for each in classes]
