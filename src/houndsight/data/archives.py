@@ -38,6 +38,7 @@ MAX_RATIO = 200
 RATIO_FREE_BYTES = 1_000_000_000
 """Below this an archive may shrink as much as it likes."""
 MAX_MEMBERS = 10_000_000
+MAX_DEPTH = 100
 
 _COPY_BYTES = 1 << 20
 _DAMAGED = (
@@ -165,8 +166,9 @@ class _Unpacking:
             raise self._refused(f"is {member.kind}, which is not unpacked", member.name)
         if member.kind == "folder" or any(map(is_ignored, parts)):
             return
-        if not parts:
-            raise self._refused("has no name", member.name)
+        if not 1 <= len(parts) <= MAX_DEPTH:
+            reason = f"has a path of {len(parts)} parts, not 1 to {MAX_DEPTH}"
+            raise self._refused(reason, member.name)
         self._room_for(member.size)
         target = self.folder.joinpath(*parts)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -199,9 +199,10 @@ class _Download:
             headers |= {"Range": f"bytes={offset}-", "If-Range": mark}
         with self.client.stream("GET", self.url, headers=headers) as answer:
             if answer.status_code == 416:
-                # The part is as long as the file, or longer: the file has changed or is complete.
+                if answer.headers.get("content-range") == f"bytes */{offset}":
+                    return  # killed between the last byte and the renaming
                 self.part.unlink(missing_ok=True)
-                raise _RetryError("the server has nothing after what came before")
+                raise _RetryError("the file has changed")
             self._check_status(answer)
             goes_on = answer.status_code == 206 and _starts_at(answer, offset)
             if answer.status_code == 206 and not goes_on:

@@ -282,7 +282,7 @@ def _left_out() -> tuple[LeftOut, LeftOut, LeftOut, LeftOut]:
         LeftOut(
             "OtherFiles",
             Severity.INFO,
-            "{count} files do not end like a photo and were left out ({kinds}).",
+            "Files left out, as their endings are no photo's: {count} ({kinds}).",
             "They lie among the photos but their endings are none of JPEG, PNG, WebP, GIF, BMP "
             "and TIFF.",
             "Nothing to do if they are not photos; otherwise convert them, for instance to JPEG.",
@@ -290,21 +290,21 @@ def _left_out() -> tuple[LeftOut, LeftOut, LeftOut, LeftOut]:
         LeftOut(
             "PhotosWithoutClass",
             Severity.WARNING,
-            "{count} photos or folders beside the class folders have no class and were left out.",
+            "Photos and folders left out, as they lie beside the class folders: {count}.",
             "They do not lie in a class folder.",
             "Move them into the folder of their class, or out of the photos.",
         ),
         LeftOut(
             "UnreachableFiles",
             Severity.WARNING,
-            "{count} files or folders cannot be opened and were left out.",
+            "Files and folders left out, as they cannot be opened: {count}.",
             "A link leads nowhere, the permissions forbid it, or it is no ordinary file.",
             "Mend the links or permissions, or delete them.",
         ),
         LeftOut(
             "UnreadableNames",
             Severity.WARNING,
-            "{count} files or folders have names that are not UTF-8 and were left out.",
+            "Files and folders left out, as their names are not UTF-8: {count}.",
             "The names were written in another encoding, as old archives do.",
             "Rename them, for instance with convmv.",
         ),

@@ -44,8 +44,8 @@ def _group_leakage(folder: ImageFolder) -> list[Finding]:
             rule="GroupLeakage",
             where="",
             severity=Severity.ERROR,
-            title=f"{len(names):,} of {len(sides):,} groups ({photos:,} photos) stand on more "
-            "than one side of the given splits, so the figures come out too good.",
+            title="Groups on more than one side of the given splits, so that the figures come out "
+            f"too good: {len(names):,} of {len(sides):,} ({photos:,} photos).",
             causes=(cause,),
             count=len(names),
             measured=len(names) / len(sides),
@@ -73,8 +73,8 @@ def _untrained_classes(folder: ImageFolder) -> list[Finding]:
             rule="ClassesWithoutTraining",
             where="",
             severity=Severity.WARNING,
-            title=f"{len(names):,} classes ({photos:,} photos) stand only in valid or test, and "
-            "what is not trained cannot be recognised.",
+            title="Classes only in valid or test, which nothing trains, so that they cannot be "
+            f"recognised: {len(names):,} ({photos:,} photos).",
             causes=(cause,),
             count=len(names),
             measured=float(len(names)),

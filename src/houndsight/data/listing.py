@@ -122,17 +122,14 @@ class LeftOut:
             return []
         kinds = sorted(self.kinds.items(), key=lambda item: (-item[1], item[0]))[:5]
         shown = ", ".join(f"{kind or 'no ending'} {count}" for kind, count in kinds)
+        first = f"First: {self.examples[0]}." if self.examples else ""
         return [
             Finding(
                 rule=self.rule,
                 where="",
                 severity=self.severity,
                 title=self.title.format(count=f"{self.count:,}", kinds=shown),
-                causes=(
-                    Cause(
-                        text=self.cause, fix=self.fix, evidence="First: " + self.examples[0] + "."
-                    ),
-                ),
+                causes=(Cause(text=self.cause, fix=self.fix, evidence=first),),
                 count=self.count,
                 measured=float(self.count),
                 examples=tuple(self.examples),

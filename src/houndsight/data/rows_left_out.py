@@ -14,29 +14,29 @@ def rows_left_out(table: str) -> dict[str, LeftOut]:
         LeftOut(
             "TornRows",
             Severity.WARNING,
-            f"{{count}} rows of {table} have more or fewer fields than its first line and were "
-            "left out.",
+            f"Rows of {table} left out, as they have more or fewer fields than its first line: "
+            "{count}.",
             "A path or label holds the separator and stands in no quotes.",
             "Write such values in double quotes.",
         ),
         LeftOut(
             "BlankRows",
             Severity.WARNING,
-            f"{{count}} rows of {table} lack a path or a label and were left out.",
+            f"Rows of {table} left out, as they lack a path or a label: {{count}}.",
             "The cells are empty.",
             "Fill them in, or delete the rows.",
         ),
         LeftOut(
             "UnknownSplits",
             Severity.WARNING,
-            f"{{count}} rows of {table} are in no split that is known and were left out.",
+            f"Rows of {table} left out, as their split is none that is known: {{count}}.",
             "The splits must be called train, valid (or val, validation) and test.",
             "Write one of these into every row, or leave the column out to have splits drawn.",
         ),
         LeftOut(
             "PathsOutside",
             Severity.WARNING,
-            f"{{count}} rows of {table} lead out of the folder it came in and were left out.",
+            f"Rows of {table} left out, as they lead out of the folder it came in: {{count}}.",
             "Their paths are absolute or contain `..`; data that was fetched or unpacked may only "
             "name its own photos.",
             "Write paths relative to the table.",
@@ -44,22 +44,22 @@ def rows_left_out(table: str) -> dict[str, LeftOut]:
         LeftOut(
             "MissingFiles",
             Severity.WARNING,
-            f"{{count}} rows of {table} name files that are not there and were left out.",
+            f"Rows of {table} left out, as the files they name are not there: {{count}}.",
             "The photos were moved, or the paths are not relative to the table.",
             "Put the photos where the table says, or write the paths relative to the table.",
         ),
         LeftOut(
             "ContradictoryLabels",
             Severity.ERROR,
-            f"{{count}} rows of {table} give one photo different labels and were left out.",
+            f"Rows of {table} left out, as they give one photo different labels: {{count}}.",
             "The table was put together from several, or a photo shows several classes.",
             "Keep one label for each photo.",
         ),
         LeftOut(
             "RepeatedRows",
             Severity.WARNING,
-            f"{{count}} rows of {table} name a photo that another row names too; one row each was "
-            "kept, the test's before the others'.",
+            f"Rows of {table} left out, as another row names the same photo: {{count}}; the test's "
+            "row was kept before the others'.",
             "The table was put together from several.",
             "Keep one row for each photo.",
         ),

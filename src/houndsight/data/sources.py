@@ -133,8 +133,7 @@ def _scan_instead(
         rule="LabelTableIgnored",
         where="",
         severity=Severity.WARNING,
-        title="A label table in the folder has not the right form and was not used; the 1 table "
-        "was passed over for the class folders.",
+        title="Label tables passed over, as their form is not the right one: 1.",
         causes=(cause,),
     )
     return replace(listing, findings=(*listing.findings, finding))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,6 +75,7 @@ def _read_parquet(path: Path, group_column: str | None) -> Columns:
 
 
 def _read_csv(path: Path, group_column: str | None) -> Columns:
+    _check_encoding(path)
     header, delimiter = _header(path)
     chosen = _choose(path, header, group_column)
     columns = Columns(None)
@@ -98,6 +100,19 @@ def _read_csv(path: Path, group_column: str | None) -> Columns:
     )
     columns.rows = _as_text(table, chosen)
     return columns
+
+
+def _check_encoding(path: Path) -> None:
+    """Read the file once: pyarrow swallows an error in a row that is also torn.
+
+    Raises:
+        UnicodeDecodeError: it is not UTF-8.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            decoder.decode(block)
+    decoder.decode(b"", final=True)
 
 
 def _header(path: Path) -> tuple[list[str], str]:
