@@ -15,6 +15,7 @@ import shutil
 import tarfile
 import tempfile
 import threading
+import uuid
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -202,7 +203,8 @@ class ModelArtifact:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             _recover(folder)
-            aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}")
+            aside.mkdir()
         except OSError as error:
             raise ArtifactError(f"{folder} cannot be written: {error}.") from error
         try:
@@ -235,6 +237,9 @@ class ModelArtifact:
     def _write_graph(
         self, folder: Path, kind: str, check_images: NDArray[np.uint8] | None
     ) -> GraphCheck:
+        if check_images is None or not len(check_images):
+            reason = "No validation photos were given to compare the graph with PyTorch."
+            return GraphCheck(kind=kind, agreement=0.0, images=0, reason=reason)
         try:
             export_graph(self.classifier, folder, kind, size=self.preprocessing.size)
             check = graph_agrees(
@@ -347,6 +352,8 @@ class ModelArtifact:
         Args:
             batch: uint8 `(n, size, size, 3)`, or normalised float32 `(n, 3, size, size)`.
         """
+        if not len(batch):
+            return np.empty((0, len(self.classes)), np.float32)
         images = normalise(batch, self.preprocessing) if batch.dtype == np.uint8 else batch
         return softmax(network(np.asarray(images, dtype=np.float32)), self.temperature)
 
@@ -376,6 +383,7 @@ def _save_weights(classifier: Classifier, path: Path) -> None:
     # Tensors that share storage or are not contiguous cannot stand in a safetensors file.
     state = {k: v.detach().cpu().contiguous().clone() for k, v in classifier.state_dict().items()}
     save_file(state, path, metadata={"format": "pt"})
+    path.chmod(0o644)
 
 
 def _build_classifier(manifest: Manifest, folder: Path) -> Classifier:
@@ -452,7 +460,6 @@ def _recover(folder: Path) -> None:
 
 
 def _replace_folder(new: Path, folder: Path) -> None:
-    new.chmod(0o755)
     if not folder.exists():
         new.rename(folder)
         return

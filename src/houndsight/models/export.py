@@ -72,17 +72,14 @@ def graph_agrees(
     kind: str,
     *,
     preprocessing: Preprocessing,
-    check_images: NDArray[np.uint8] | None,
+    check_images: NDArray[np.uint8],
     minimum: float = MINIMUM_AGREEMENT,
 ) -> GraphCheck:
     """Compare the graph in `folder` with PyTorch in float32 on photos it was not trained on.
 
     Args:
-        check_images: decoded photos `(n, size, size, 3)`, of the validation split.
+        check_images: decoded photos `(n, size, size, 3)` with n > 0, of the validation split.
     """
-    if check_images is None or len(check_images) == 0:
-        reason = "No validation photos were given to compare it with PyTorch."
-        return GraphCheck(kind=kind, agreement=0.0, images=0, reason=reason)
     ours = _likeliest(torch_network(classifier), check_images, preprocessing)
     theirs = _likeliest(open_graph(folder, kind), check_images, preprocessing)
     agreement = float(np.mean(ours == theirs))
