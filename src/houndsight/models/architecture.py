@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict
+from typing import Any
 
 import timm
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from houndsight.models.table import BACKBONES, BackboneRow
 
-__all__ = ["TokenStage", "TokenTrunk", "build_parts", "expected_shapes"]
+__all__ = ["TokenStage", "TokenTrunk", "activation_shape", "build_parts", "expected_shapes"]
 
 
 class TokenTrunk(nn.Module):
@@ -23,17 +24,17 @@ class TokenTrunk(nn.Module):
 
     def __init__(self, vit: nn.Module, blocks: int) -> None:
         super().__init__()
-        self.patch_embed = vit.patch_embed
-        self.cls_token = vit.cls_token
-        self.pos_embed = vit.pos_embed
+        self.patch_embed = vit.get_submodule("patch_embed")
+        self.cls_token = vit.get_parameter("cls_token")
+        self.pos_embed = vit.get_parameter("pos_embed")
         self.blocks = _named(vit, [f"{n}" for n in range(blocks)], "blocks")
 
     def forward(self, images: Tensor) -> Tensor:
         """Tokens after the last block, the class token first."""
         patches = self.patch_embed(images)
-        assert isinstance(self.cls_token, Tensor) and isinstance(self.pos_embed, Tensor)
-        tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
-        return self.blocks(tokens + self.pos_embed)  # type: ignore[no-any-return]
+        tokens = torch.cat([self.cls_token.expand(patches.shape[0], -1, -1), patches], dim=1)
+        out: Tensor = self.blocks(tokens + self.pos_embed)
+        return out
 
 
 class TokenStage(nn.Module):
@@ -42,17 +43,18 @@ class TokenStage(nn.Module):
     def __init__(self, vit: nn.Module, first: int, last: int) -> None:
         super().__init__()
         self.blocks = _named(vit, [f"{n}" for n in range(first, last + 1)], "blocks")
-        self.norm = vit.norm
+        self.norm = vit.get_submodule("norm")
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The class token after the norm."""
-        return self.norm(self.blocks(tokens))[:, 0]  # type: ignore[no-any-return, operator]
+        out: Tensor = self.norm(self.blocks(tokens))[:, 0]
+        return out
 
 
 def build_parts(row: BackboneRow) -> tuple[nn.Module, nn.Module]:
     """Trunk and stage of the row's architecture, with random weights: fill them before use."""
     is_vit = row.trunk[0] == "patch_embed"
-    extra = {"img_size": row.input_size} if is_vit else {}
+    extra: dict[str, Any] = {"img_size": row.input_size} if is_vit else {}
     model = timm.create_model(row.architecture, pretrained=False, num_classes=0, **extra)
     if is_vit:
         boundary = sum(path.startswith("blocks.") for path in row.trunk)
@@ -72,6 +74,14 @@ def expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
         for key, tensor in part.state_dict().items()
         if not key.endswith("num_batches_tracked")
     }
+
+
+@functools.cache
+def activation_shape(name: str, size: int) -> tuple[int, ...]:
+    """Shape of one photo's activations at the boundary, for square images of `size` px."""
+    with torch.device("meta"):
+        trunk, _ = build_parts(BACKBONES[name])
+        return tuple(trunk.eval()(torch.zeros(1, 3, size, size)).shape[1:])
 
 
 def _sequential(model: nn.Module, paths: tuple[str, ...]) -> nn.Sequential:

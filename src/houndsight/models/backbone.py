@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from houndsight.data.decode import Preprocessing
-from houndsight.errors import WeightsError
+from houndsight.errors import SettingError, WeightsError
 from houndsight.models.architecture import build_parts
 from houndsight.models.sources.base import ResolvedWeights
 from houndsight.models.sources.file import fit_state, recognise, resolve_file
@@ -61,8 +61,47 @@ class Backbone(nn.Module):
         self.trunk, self.stage = build_parts(row)
         _fill(self.trunk, state)
         _fill(self.stage, state)
-        self.weights_hash = _hash(state)
+        self._hashes: dict[str, tuple[object, str]] = {}
         self.eval()
+
+    @property
+    def weights_hash(self) -> str:
+        """What the weights are now, as 32 hex digits: BLAKE2b-128 of names, shapes and values.
+
+        The same for every file format and with or without a classifier in the file; another
+        one once the stage has been fine-tuned.
+        """
+        return self._hash("weights", self.trunk, self.stage)
+
+    @property
+    def trunk_hash(self) -> str:
+        """The same of the trunk alone, which fine-tuning leaves as it is."""
+        return self._hash("trunk", self.trunk)
+
+    def _hash(self, what: str, *parts: nn.Module) -> str:
+        state = {
+            key: value
+            for part in parts
+            for key, value in part.state_dict().items()
+            if not key.endswith("num_batches_tracked")
+        }
+        # Every in-place change of a tensor counts its version up.
+        stamp = tuple((tensor.data_ptr(), tensor._version) for tensor in state.values())
+        if what not in self._hashes or self._hashes[what][0] != stamp:
+            self._hashes[what] = (stamp, _hash(state))
+        return self._hashes[what][1]
+
+    def check_size(self, size: int) -> None:
+        """Refuse an image size (px) the network cannot take.
+
+        Raises:
+            SettingError: a vision transformer takes one size only.
+        """
+        if self.row.trunk[0] == "patch_embed" and size != self.row.input_size:
+            raise SettingError(
+                f"{self.name} takes photos of {self.row.input_size} px and no other size; "
+                f"{size} px were asked for (--size)."
+            )
 
     def forward(self, images: Tensor) -> Tensor:
         """Pooled features (n, feature_dim)."""
@@ -154,9 +193,9 @@ def _hash(state: Mapping[str, Tensor]) -> str:
     """BLAKE2b-128 of names, shapes and float32 values: the same for every file format."""
     digest = hashlib.blake2b(digest_size=16)
     for key in sorted(state):
-        value = state[key].to(torch.float32).contiguous()
+        value = state[key].detach().to(torch.float32).contiguous()
         digest.update(f"{key}{tuple(value.shape)}".encode())
-        digest.update(value.numpy().data)
+        digest.update(value.cpu().numpy().data)
     return digest.hexdigest()
 
 

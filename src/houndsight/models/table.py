@@ -131,44 +131,38 @@ def _timm(
     )
 
 
-_RESNET = {
-    "trunk": ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3"),
-    "stage": ("layer4", "global_pool"),
-    "boundary": "layer4",
-}
+def _resnet(name: str, feature_dim: int, *entries: WeightsEntry) -> BackboneRow:
+    return BackboneRow(
+        name=name,
+        architecture=name,
+        trunk=("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3"),
+        stage=("layer4", "global_pool"),
+        boundary="layer4",
+        feature_dim=feature_dim,
+        entries=entries,
+    )
+
 
 _ROWS = (
-    BackboneRow(
-        name="resnet50",
-        architecture="resnet50",
-        feature_dim=2048,
-        entries=(
-            _torchvision("resnet50-0676ba61.pth", 76.13),
-            _torchvision("resnet50-11ad3fa6.pth", 80.858, _TORCHVISION_V2),
-            _timm("resnet50.tv_in1k", "BSD-3-Clause", 76.13, _TORCHVISION_V1),
-        ),
-        **_RESNET,
+    _resnet(
+        "resnet50",
+        2048,
+        _torchvision("resnet50-0676ba61.pth", 76.13),
+        _torchvision("resnet50-11ad3fa6.pth", 80.858, _TORCHVISION_V2),
+        _timm("resnet50.tv_in1k", "BSD-3-Clause", 76.13, _TORCHVISION_V1),
     ),
-    BackboneRow(
-        name="resnet18",
-        architecture="resnet18",
-        feature_dim=512,
-        entries=(
-            _torchvision("resnet18-f37072fd.pth", 69.758),
-            _timm("resnet18.tv_in1k", "BSD-3-Clause", 69.758, _TORCHVISION_V1),
-        ),
-        **_RESNET,
+    _resnet(
+        "resnet18",
+        512,
+        _torchvision("resnet18-f37072fd.pth", 69.758),
+        _timm("resnet18.tv_in1k", "BSD-3-Clause", 69.758, _TORCHVISION_V1),
     ),
-    BackboneRow(
-        name="resnet101",
-        architecture="resnet101",
-        feature_dim=2048,
-        entries=(
-            _torchvision("resnet101-63fe2227.pth", 77.374),
-            _torchvision("resnet101-cd907fc2.pth", 81.886, _TORCHVISION_V2),
-            _timm("resnet101.tv_in1k", "BSD-3-Clause", 77.374, _TORCHVISION_V1),
-        ),
-        **_RESNET,
+    _resnet(
+        "resnet101",
+        2048,
+        _torchvision("resnet101-63fe2227.pth", 77.374),
+        _torchvision("resnet101-cd907fc2.pth", 81.886, _TORCHVISION_V2),
+        _timm("resnet101.tv_in1k", "BSD-3-Clause", 77.374, _TORCHVISION_V1),
     ),
     BackboneRow(
         name="efficientnet_lite0",
