@@ -87,7 +87,7 @@ def _missing(m: Measurements, sections: tuple[Section, ...]) -> list[str]:
         told.append("run.json holds no metrics.")
     if not any(s.id == "photos" for s in sections) and m.predictions is not None:
         told.append("No photo stands out, or no thumbnails were written.")
-    if m.status != RunStatus.COMPLETED:
+    if not m.finished:
         stands = {"running": "still running", "stopped": "stopped", "failed": "failed"}
         told.insert(
             0,

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import hashlib
 from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def _bundle() -> Markup:
 
     Making it takes seconds, so it is kept in the cache folder by what it was made from.
     """
-    made_from = f"{vl_convert.__version__} {VEGALITE_VERSION} {_SNIPPET}"
+    made_from = f"{metadata.version('vl-convert-python')} {VEGALITE_VERSION} {_SNIPPET}"
     digest = hashlib.blake2b(made_from.encode(), digest_size=8).hexdigest()
     kept = cache_home() / "charts" / f"vega-{digest}.js"
     try:

@@ -35,6 +35,7 @@ class Standing:
     balanced: float | None
     classes: int
     ece: float | None
+    cross_validated: bool = False
 
     @property
     def score(self) -> float:
@@ -82,6 +83,7 @@ def standing(m: Measurements) -> Standing | None:
         balanced=figures.get("balanced_accuracy"),
         classes=len(m.classes),
         ece=figures.get("ece"),
+        cross_validated=m.cross_validated,
     )
 
 
@@ -91,10 +93,10 @@ def judge(m: Measurements) -> Verdict:
     if s is None:
         return _unfinished(m)
     level = _level(m, s)
-    remedies = [] if level == "good" else _remedies(m, s, level)
+    remedies = [] if level == "good" else _remedies(m, s)
     text = f"{_sentence(s)} {_second(m, s, level)}".strip()
     label = {"good": "Good", "soso": "So-so", "poor": "Poor"}[level]
-    if m.status != RunStatus.COMPLETED:
+    if not m.finished:
         text = f"{_status_sentence(m)} {text}"
     return Verdict(level=level, label=label, text=text, remedies=tuple(remedies[:3]))
 
@@ -112,8 +114,10 @@ def _level(m: Measurements, s: Standing) -> str:
 
 
 def _sentence(s: Standing) -> str:
-    of = f"{count(s.photos)} {SPLIT_WORDS.get(s.split, s.split)} photos" if s.photos else "photos"
-    text = f"The model is right on {percent(s.top1)} of {of}"
+    kind = "" if s.cross_validated else f"{SPLIT_WORDS.get(s.split, s.split)} "
+    of = f"{count(s.photos)} {kind}photos" if s.photos else "photos"
+    held = ", each held out in turn" if s.cross_validated else ""
+    text = f"The model is right on {percent(s.top1)} of {of}{held}"
     text += f" (95\u00a0% interval {percent_range(s.low, s.high)})"
     if s.baseline is None:
         return text + "."
@@ -162,7 +166,7 @@ def _status_sentence(m: Measurements) -> str:
 # -- why it is not better -------------------------------------------------------------------
 
 
-def _remedies(m: Measurements, s: Standing, level: str) -> list[Remedy]:
+def _remedies(m: Measurements, s: Standing) -> list[Remedy]:
     found = [
         Remedy(cause=clean(f.title), fix=clean(f.causes[0].fix), evidence=clean(f.causes[0].text))
         for f in _errors(m)[:2]
@@ -269,13 +273,13 @@ def _neglected(m: Measurements, s: Standing) -> Remedy | None:
     told = f"{sorted_out(never)} never recognised; " if never else ""
     return Remedy(
         cause="Rare classes are neglected for frequent ones.",
-        fix="Let the search weigh the classes (balance = weights), and add photos of the rare ones.",
+        fix="Let the search weigh the classes (balance = weights); add photos of the rare ones.",
         evidence=told
         + (f"balanced accuracy {percent(s.balanced)}" if s.balanced is not None else "").strip(),
     )
 
 
-def _one_pair(m: Measurements, s: Standing) -> Remedy | None:
+def _one_pair(m: Measurements, _s: Standing) -> Remedy | None:
     rows = m.evaluated()
     if rows is None or len(m.classes) < 3:
         return None

@@ -87,6 +87,22 @@ class Measurements:
         return {k: v for k, v in found.items() if _is_figure(v)}
 
     @property
+    def finished(self) -> bool:
+        """Whether everything worth reporting is there.
+
+        The report is itself the last stage of a run, so one that still runs but has its test
+        figures counts as finished.
+        """
+        return self.status == RunStatus.COMPLETED or (
+            self.status == RunStatus.RUNNING and bool(self.metrics("test"))
+        )
+
+    @property
+    def cross_validated(self) -> bool:
+        """Whether the headline comes from repeated k-fold, not from a test split."""
+        return "fold" in str(self.results.get("protocol") or self.plan.get("protocol") or "")
+
+    @property
     def headline(self) -> str:
         """The split whose figures count: `test`, or the best that is there."""
         known = mapping(self.results.get("metrics"))

@@ -25,7 +25,7 @@ from houndsight.reporting.fonts import FONT_FOLDER, missing_scripts
 __all__ = ["render_pdf"]
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
-PAGE_WIDTH_PX = 660
+PAGE_WIDTH_PX = 720
 """The text's width on A4; a narrow chart takes a little less than half."""
 
 

@@ -66,7 +66,7 @@ def percent_range(low: float, high: float) -> str:
 
 
 def measure(value: object, digits: int = 3) -> str:
-    """A figure without a unit: 0.4917 as `0.492`, 0.00031 as `3.1×10⁻⁴`, others as they are."""
+    """A figure without a unit: 0.4917 as `0.492`, 0.00031 in scientific notation."""
     if value is None:
         return NONE
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -77,14 +77,16 @@ def measure(value: object, digits: int = 3) -> str:
         return count(int(value))
     if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e6):
         return _scientific(value, max(digits - 2, 1))
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+    # Small figures keep as many digits that say something as larger ones.
+    leading = max(-math.floor(math.log10(abs(value))) - 1, 0) if value else 0
+    return f"{value:.{digits + min(leading, 2)}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _scientific(value: float, digits: int) -> str:
-    """0.00031 as `3.1×10⁻⁴`."""
+    """0.00031 as 3.1 times ten to the power of minus four, raised figures and all."""
     mantissa, exponent = f"{value:.{digits}e}".split("e")
     raised = str(int(exponent)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{mantissa}×10{raised}".replace("-", "\N{MINUS SIGN}")
+    return f"{mantissa}\N{MULTIPLICATION SIGN}10{raised}".replace("-", "\N{MINUS SIGN}")
 
 
 def count(number: int) -> str:

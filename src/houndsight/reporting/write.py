@@ -13,10 +13,12 @@ from houndsight.runs import Run
 __all__ = ["write_report"]
 
 
-def write_report(run: Run) -> tuple[Path, Path]:
-    """Write `report.html` and `report.pdf` into the run folder and return their paths."""
+def write_report(run: Run, *, pdf: bool = True) -> tuple[Path, ...]:
+    """Write `report.html` and, unless told not to, `report.pdf`; return the paths written."""
     document = build_document(run)
-    html, pdf = run.folder / "report.html", run.folder / "report.pdf"
-    write_atomic(html, render_html(document).encode("utf-8"))
-    write_atomic(pdf, render_pdf(document))
-    return html, pdf
+    page, paper = run.folder / "report.html", run.folder / "report.pdf"
+    write_atomic(page, render_html(document).encode("utf-8"))
+    if not pdf:
+        return (page,)
+    write_atomic(paper, render_pdf(document))
+    return page, paper

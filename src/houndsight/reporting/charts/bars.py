@@ -7,6 +7,8 @@ from typing import Any
 
 import altair as alt
 
+from houndsight.reporting.charts.base import chart_of
+
 __all__ = ["bars"]
 
 
@@ -14,8 +16,8 @@ def bars(rows: Sequence[tuple[str, float, str]], *, title: str) -> dict[str, Any
     """Bars of `(name, value, text beside it)`, in the order given."""
     values = [{"order": n, "name": r[0], "value": r[1], "text": r[2]} for n, r in enumerate(rows)]
     top = max((row[1] for row in rows), default=1.0) or 1.0
-    base = alt.Chart(alt.Data(values=values)).encode(
-        y=alt.Y("name:N", sort=[v["name"] for v in values], title=None, axis=_NAMES)
+    base = chart_of(values).encode(
+        y=alt.Y("name:N", sort=[row[0] for row in rows], title=None, axis=_NAMES)
     )
     across = alt.X(
         "value:Q",

@@ -9,16 +9,21 @@ import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
+from houndsight.reporting.charts.base import chart_of
+
 __all__ = ["NAMED_CLASSES", "confusion_map"]
 
 NAMED_CLASSES = 24
-"""Up to here the classes are named along the axes and the counts stand in the cells (12)."""
+"""Up to here the classes are named along the axes."""
+COUNTED_CLASSES = 12
+"""Up to here the counts stand in the cells, and no legend is needed."""
 
 
 def confusion_map(matrix: NDArray[np.int64], names: Sequence[str]) -> dict[str, Any]:
     """Rows are true classes, columns predicted ones; colour is the share of the row.
 
-    `matrix` is `(classes, classes)` counts; `names` must differ from each other. Empty cells are not drawn, so 120 classes stay light.
+    `matrix` is `(classes, classes)` counts; `names` must differ from each other. Empty
+    cells are not drawn, so 120 classes stay light.
     """
     classes = len(names)
     share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -32,7 +37,7 @@ def confusion_map(matrix: NDArray[np.int64], names: Sequence[str]) -> dict[str, 
         for t, p in zip(*np.nonzero(matrix), strict=True)
     ]
     named = classes <= NAMED_CLASSES
-    base = alt.Chart(alt.Data(values=values)).encode(
+    base = chart_of(values).encode(
         x=alt.X("predicted:O", title="predicted class", scale=_band(names), axis=_axis(-40, named)),
         y=alt.Y("true:O", title="true class", scale=_band(names), axis=_axis(0, named)),
     )
@@ -41,9 +46,9 @@ def confusion_map(matrix: NDArray[np.int64], names: Sequence[str]) -> dict[str, 
             "share:Q",
             title="share of the true class",
             scale=alt.Scale(domain=[0, 1], range="heatmap"),
-            legend=alt.Legend(
-                format="%", gradientLength=160, titleOrient="left", values=[0, 0.5, 1]
-            ),
+            legend=None
+            if classes <= COUNTED_CLASSES
+            else alt.Legend(format="%", gradientLength=160, titleOrient="left", values=[0, 0.5, 1]),
         ),
         tooltip=[
             alt.Tooltip("true:N", title="true"),
@@ -53,12 +58,12 @@ def confusion_map(matrix: NDArray[np.int64], names: Sequence[str]) -> dict[str, 
         ],
     )
     grid = (
-        alt.Chart(alt.Data(values=[{}]))
+        chart_of([{}])
         .mark_rect(style="backdrop")
         .encode(x=alt.value(0), y=alt.value(0), x2=alt.value("width"), y2=alt.value("height"))
     )
     layers: list[Any] = [grid, cells]
-    if classes <= 12:
+    if classes <= COUNTED_CLASSES:
         layers += _counts(base)
     return alt.layer(*layers).to_dict(validate=False)
 

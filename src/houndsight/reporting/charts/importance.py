@@ -42,7 +42,7 @@ def parameter_importance(
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = optuna.create_study(direction=direction)
+        study = optuna.create_study(direction="maximize" if direction == "maximize" else "minimize")
         kinds = {name: _distribution([t["parameters"][name] for t in trials]) for name in names}
         for trial in trials:
             study.add_trial(
@@ -92,4 +92,4 @@ def is_numeric(values: Sequence[Any]) -> bool:
 
 def is_logarithmic(values: Sequence[Any]) -> bool:
     """Whether positive numbers span so much that their logarithm is what was searched."""
-    return min(values) > 0 and max(values) / min(values) > 50
+    return bool(min(values) > 0 and max(values) / min(values) > 50)

@@ -7,6 +7,7 @@ from typing import Any
 
 import altair as alt
 
+from houndsight.reporting.charts.base import chart_of
 from houndsight.reporting.thin import thin
 
 __all__ = ["learning_curve"]
@@ -28,7 +29,7 @@ def learning_curve(
     ]
     form = ".1%" if share else ".4~f"
     lines = (
-        alt.Chart(alt.Data(values=values))
+        chart_of(values)
         .mark_line(strokeWidth=2, point={"size": 22} if len(values) <= 80 else False)
         .encode(
             x=alt.X("x:Q", title=across, axis=alt.Axis(grid=False, tickMinStep=1, format="~s")),
@@ -49,7 +50,7 @@ def learning_curve(
     )
     layers: list[Any] = [lines]
     if best is not None:
-        mark = alt.Chart(alt.Data(values=[{"x": best, "text": "kept"}]))
+        mark = chart_of([{"x": best, "text": "kept"}])
         layers.append(mark.mark_rule(style="guide").encode(x="x:Q"))
         layers.append(
             mark.mark_text(style="label", align="left", dx=5, dy=7, baseline="top").encode(

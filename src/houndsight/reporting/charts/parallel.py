@@ -11,6 +11,7 @@ from typing import Any
 
 import altair as alt
 
+from houndsight.reporting.charts.base import chart_of
 from houndsight.reporting.charts.importance import is_logarithmic, is_numeric
 from houndsight.reporting.text import measure, shorten
 from houndsight.reporting.thin import MOST_POINTS
@@ -55,7 +56,7 @@ def parallel_coordinates(
         ),
         "y": alt.Y("height:Q", axis=None, scale=alt.Scale(domain=[0, 1])),
     }
-    lines = alt.Chart(alt.Data(values=rows)).encode(
+    lines = chart_of(rows).encode(
         **place,
         detail="trial:N",
         tooltip=[
@@ -96,9 +97,7 @@ def _heights(values: Sequence[Any]) -> list[float]:
 
 def _axes(names: Sequence[str], place: Mapping[str, Any]) -> Any:
     rows = [{"axis": name, "height": 0, "high": 1} for name in names]
-    return (
-        alt.Chart(alt.Data(values=rows)).mark_rule(style="axis-rule").encode(**place, y2="high:Q")
-    )
+    return chart_of(rows).mark_rule(style="axis-rule").encode(**place, y2="high:Q")
 
 
 def _ends(columns: Mapping[str, Sequence[Any]], place: Mapping[str, Any]) -> list[Any]:
@@ -109,9 +108,7 @@ def _ends(columns: Mapping[str, Sequence[Any]], place: Mapping[str, Any]) -> lis
             {"axis": name, "height": height, "text": _end(values, pick)}
             for name, values in columns.items()
         ]
-        marks = alt.Chart(alt.Data(values=rows)).mark_text(
-            style="label", dy=shift, baseline=baseline
-        )
+        marks = chart_of(rows).mark_text(style="label", dy=shift, baseline=baseline)
         layers.append(marks.encode(**place, text="text:N"))
     return layers
 

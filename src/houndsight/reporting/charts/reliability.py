@@ -12,6 +12,8 @@ import altair as alt
 import numpy as np
 from numpy.typing import NDArray
 
+from houndsight.reporting.charts.base import chart_of
+
 __all__ = ["reliability_bins", "reliability_diagram"]
 
 
@@ -40,11 +42,11 @@ def reliability_diagram(bins: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     axis = alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1])
     scale = alt.Scale(domain=[0, 1])
     diagonal = (
-        alt.Chart(alt.Data(values=[{"x": 0, "y": 0}, {"x": 1, "y": 1}]))
+        chart_of([{"x": 0, "y": 0}, {"x": 1, "y": 1}])
         .mark_line(style="guide")
         .encode(x="x:Q", y="y:Q")
     )
-    base = alt.Chart(alt.Data(values=values)).encode(
+    base = chart_of(values).encode(
         x=alt.X("confidence:Q", title="confidence of the model", scale=scale, axis=axis),
     )
     gaps = base.mark_rule(strokeWidth=1.5, opacity=0.5).encode(

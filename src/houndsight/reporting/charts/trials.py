@@ -7,6 +7,8 @@ from typing import Any
 
 import altair as alt
 
+from houndsight.reporting.charts.base import chart_of
+
 __all__ = ["trial_values"]
 
 
@@ -20,7 +22,7 @@ def trial_values(
         better = best is None or (value < best if minimize else value > best)
         best = value if better else best
         values.append({"number": trial["number"], "value": value, "best": best})
-    base = alt.Chart(alt.Data(values=values)).encode(
+    base = chart_of(values).encode(
         x=alt.X("number:Q", title="trial", axis=alt.Axis(grid=False, tickMinStep=1, format="d"))
     )
     along = alt.Y("value:Q", title=objective, scale=alt.Scale(zero=False))

@@ -20,6 +20,12 @@ from houndsight.reporting.text import count, percent, shorten, unique
 
 __all__ = ["classes"]
 
+_READING = (
+    "Rows are true classes, columns predicted ones; the stronger the colour, the larger the share "
+    "of the row."
+)
+_POINTING = "Point at a cell to read its classes."
+
 
 def classes(m: Measurements) -> Section | None:
     """The confusion matrix, the most confused pairs and the table of classes."""
@@ -45,10 +51,11 @@ def _map(m: Measurements, matrix: NDArray[np.int64]) -> Chart:
         spec=confusion_map(matrix, unique(list(m.classes), 24)),
         alt=f"Of {count(int(matrix.sum()))} photos {count(right)} lie on the diagonal, where the "
         "predicted class is the true one.",
-        caption="Rows are true classes, columns predicted ones."
+        caption="Rows are true classes, columns predicted ones; the stronger the "
+        "colour, the larger the share of the row."
         + ("" if size <= NAMED_CLASSES else " Point at a cell to read its classes."),
-        height=max(220, 34 * size + 130) if size <= NAMED_CLASSES else 620,
-        max_width=max(340, 46 * size + 160) if size <= NAMED_CLASSES else 620,
+        height=max(70 - 4 * size, 32) * size + 130 if size <= NAMED_CLASSES else 620,
+        max_width=max(96 - 5 * size, 40) * size + 180 if size <= NAMED_CLASSES else 620,
     )
 
 

@@ -63,26 +63,24 @@ def _ends(points: list[tuple[float, float]], share: bool) -> str:
 
 def _steps_an_epoch(rows: Sequence[dict[str, Any]], epochs: int) -> float:
     """Steps are drawn as parts of an epoch, so that measurements within one do not coincide."""
-    return max((row["step"] for row in rows if _finite(row.get("step"))), default=epochs) / epochs
+    steps = (_finite(row.get("step")) for row in rows)
+    return max((step for step in steps if step), default=float(epochs)) / epochs
 
 
 def _series(rows: Sequence[dict[str, Any]], key: str, rate: float = 1.0) -> Series:
     series: Series = {}
     for row in rows:
-        x, y = row.get("step"), row.get(key)
-        if _finite(x) and _finite(y):
+        x, y = _finite(row.get("step")), _finite(row.get(key))
+        if x is not None and y is not None:
             split = clean(row.get("split", ""), limit=40)
-            series.setdefault(SPLIT_WORDS.get(split, split), []).append((float(x) / rate, float(y)))  # type: ignore[arg-type]
+            series.setdefault(SPLIT_WORDS.get(split, split), []).append((x / rate, y))
     return {split: sorted(points) for split, points in series.items()}
 
 
 def _best(m: Measurements, rate: float) -> float | None:
     """Where the validation loss was lowest: that state was kept."""
-    rows = [r for r in m.curves if r.get("split") == "valid" and _finite(r.get("loss"))]
-    if len(rows) < 2:
-        return None
-    x = min(rows, key=lambda r: r["loss"]).get("step")
-    return float(x) / rate if _finite(x) else None  # type: ignore[arg-type]
+    valid = _series(m.curves, "loss", rate).get("validation", [])
+    return min(valid, key=lambda point: point[1])[0] if len(valid) > 1 else None
 
 
 def _lead(m: Measurements) -> str:
@@ -106,8 +104,11 @@ def _broken(row: dict[str, Any]) -> bool:
     return isinstance(loss, float) and not math.isfinite(loss)
 
 
-def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _finite(value: object) -> float | None:
+    """`value` if it is a number that can be drawn."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
 
 
 def _distinct(rows: Sequence[dict[str, Any]], key: str) -> int:

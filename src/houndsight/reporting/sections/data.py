@@ -63,9 +63,9 @@ def _input(m: Measurements) -> str:
         return ""
     fits = {"crop": "resized and cropped", "squash": "squashed", "letterbox": "letterboxed"}
     fit = fits.get(str(given.get("fit")), clean(given.get("fit", "")))
-    return f"{given['size']} × {given['size']} px, {fit}, {clean(given.get('filter', ''))}".rstrip(
-        ", "
-    )
+    size, filtered = given["size"], clean(given.get("filter") or "")
+    edges = f"{size} \N{MULTIPLICATION SIGN} {size} px"
+    return ", ".join(filter(None, (edges, fit, filtered)))
 
 
 def _plan(m: Measurements) -> str:

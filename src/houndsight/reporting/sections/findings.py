@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from houndsight.findings import Finding, State
+from houndsight.findings import Cause, Finding, State
 from houndsight.reporting.document import FindingGroup, Findings, Paragraph, Remedy, Section
 from houndsight.reporting.measurements import Measurements
 from houndsight.reporting.text import clean, count, plural, rule_words
@@ -53,15 +53,15 @@ def _group(members: list[Finding]) -> FindingGroup:
     )
 
 
-def _ranked(finding: Finding) -> list[object]:
+def _ranked(finding: Finding) -> list[Cause]:
     return sorted(finding.causes, key=lambda c: -c.score)[:3]
 
 
-def _remedy(cause: object) -> Remedy:
+def _remedy(cause: Cause) -> Remedy:
     return Remedy(
-        cause=clean(getattr(cause, "text", ""), limit=500),
-        fix=clean(getattr(cause, "fix", ""), limit=500),
-        evidence=clean(getattr(cause, "evidence", ""), limit=400),
+        cause=clean(cause.text, limit=500),
+        fix=clean(cause.fix, limit=500),
+        evidence=clean(cause.evidence, limit=400),
     )
 
 
@@ -86,20 +86,19 @@ def _scope(members: list[Finding]) -> str:
 
 
 def _lead(groups: tuple[FindingGroup, ...]) -> str:
-    words = {"error": "makes the figures untrustworthy", "warning": "costs accuracy or may"}
     told = []
-    for level, plural_words in (
-        ("error", "make the figures untrustworthy"),
-        ("warning", "may cost accuracy"),
+    for level, one, many in (
+        ("error", "makes the figures untrustworthy", "make the figures untrustworthy"),
+        ("warning", "may cost accuracy", "may cost accuracy"),
     ):
         number = sum(1 for g in groups if g.level == level and not g.resolved)
         if number:
-            told.append(f"{_number(number)} {words[level] if number == 1 else plural_words}")
-    rest = len(groups) - sum(1 for g in groups if g.level != "info" and not g.resolved)
+            told.append(f"{_number(number)} {one if number == 1 else many}")
+    rest = sum(1 for g in groups if g.level == "info" or g.resolved)
     if rest:
         told.append(f"{_number(rest)} for information or already settled")
-    sentence = ", ".join(told).replace("costs accuracy or may", "may cost accuracy")
-    return sentence[:1].upper() + sentence[1:] + "." if sentence else ""
+    sentence = ", ".join(told)
+    return f"{sentence[:1].upper()}{sentence[1:]}."
 
 
 def _number(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 
 from houndsight.reporting.document import Block, Gallery, Note, Photo, Section
 from houndsight.reporting.measurements import Measurements, Predictions
@@ -10,7 +11,7 @@ from houndsight.reporting.thumbnails import doubtful_rows, worst_rows
 
 __all__ = ["photos"]
 
-MOST_PHOTOS = 24
+MOST_PHOTOS = 15
 MOST_ATTENTION = 8
 
 
@@ -19,14 +20,22 @@ def photos(m: Measurements) -> Section | None:
     every, rows = m.predictions, m.evaluated()
     if every is None or rows is None:
         return None
+    worst, doubtful = rows.take(worst_rows(rows)), every.take(doubtful_rows(every))
+    shown = set(worst.ids[:MOST_PHOTOS].tolist())
+    others = np.array([i for i, photo in enumerate(doubtful.ids) if photo not in shown], np.int64)
     blocks = [
-        *_gallery(m, rows.take(worst_rows(rows)), "Worst mistakes", "Wrong, the surest first."),
         *_gallery(
             m,
-            every.take(doubtful_rows(every)),
-            "Most doubtful labels",
-            "The model is sure of another class than the label says, without having been trained "
-            "on these photos. Look whether the label is wrong.",
+            worst,
+            "Worst mistakes",
+            "Wrong, the surest first. Where the model's answer looks right, the label is wrong.",
+        ),
+        *_gallery(
+            m,
+            doubtful.take(others),
+            "More labels to doubt",
+            "The model, which was not trained on these photos, is sure of another class than the "
+            "label says.",
             doubt=True,
         ),
         *_attention(m, every),
@@ -72,14 +81,13 @@ def _photo(m: Measurements, rows: Predictions, at: int, kind: str, doubt: bool) 
         return None
     true, told = m.class_name(int(rows.labels[at])), m.class_name(int(rows.predicted[at]))
     sure = percent(float(rows.confidence[at]), 0)
-    label = "labelled" if doubt else "is"
-    path = clean(rows.paths[at], limit=120)
-    right = rows.labels[at] == rows.predicted[at]
-    lines = (
-        (f"{true}, recognised", sure, path)
-        if right
-        else (f"{label} {true}", f"taken for {told}, {sure}", path)
-    )
+    path, right = clean(rows.paths[at], limit=120), rows.labels[at] == rows.predicted[at]
+    if right:
+        lines = (true, f"recognised, {sure}", path)
+    elif doubt:
+        lines = (f"labelled {true}", f"looks like {told}, {sure}", path)
+    else:
+        lines = (true, f"taken for {told}, {sure}", path)
     return Photo(
         jpeg=jpeg,
         alt=f"Photo of {true}, which the model calls {told} with {sure} confidence",

@@ -25,6 +25,10 @@ _ROWS = (
 )
 
 
+_COMPARED = ("nll", "top1", "balanced_accuracy", "macro_f1", "ece")
+"""The figures that candidates are compared by."""
+
+
 def results(m: Measurements) -> Section | None:
     """Figures by split, then what else was a candidate."""
     blocks: list[Block] = []
@@ -44,7 +48,8 @@ def _table(m: Measurements, splits: list[str]) -> Table:
         if any(v is not None for v in values):
             cells = [Cell(text=_shown(v, share)) for v in values]
             rows.append((Cell(text=name), *cells, Cell(text=meaning)))
-    titles = [SPLIT_WORDS.get(split, clean(split)).capitalize() for split in splits]
+    words = {**SPLIT_WORDS, "test": "k-fold"} if m.cross_validated else SPLIT_WORDS
+    titles = [words.get(split, clean(split)).capitalize() for split in splits]
     return Table(
         caption="Figures by split",
         columns=(
@@ -92,7 +97,7 @@ def _candidates(m: Measurements) -> Table | None:
     if len(rows) < 2:
         return None
     kept = m.results.get("model")
-    keys = [k for k in rows[0] if k != "model"]
+    keys = [k for k in rows[0] if k != "model" and k.split(" ")[-1] in _COMPARED]
     return Table(
         caption="Models that were trained; the marked one validated best and was kept",
         columns=(Column(title="Model"), *(Column(title=_words(k), numeric=True) for k in keys)),
@@ -110,7 +115,7 @@ def _ranking(m: Measurements) -> Table | None:
     if len(rows) < 2:
         return None
     kept = mapping(m.results.get("backbone")).get("name")
-    keys = [k for k in rows[0] if k != "name" and isinstance(rows[0][k], int | float | str)]
+    keys = [k for k in rows[0] if k != "name" and isinstance(rows[0][k], int | float | str)][:5]
     return Table(
         caption="Backbones probed on a part of the photos; the marked one was chosen",
         columns=(

@@ -30,6 +30,8 @@ def settings(m: Measurements) -> Section:
                 Facts(title=title, rows=_rows(values), folded=title != "Chosen hyperparameters")
             )
     for section, values in m.config.items():
+        if section == "source":
+            continue
         rows = _rows(values) if isinstance(values, Mapping) else ((clean(section), _value(values)),)
         if rows:
             blocks.append(
@@ -54,7 +56,7 @@ def _identity(m: Measurements) -> list[tuple[str, str]]:
     rows = (
         ("Run", m.run.folder.name),
         ("Started", m.run.created),
-        ("Status", str(m.status)),
+        ("Status", "" if m.finished else str(m.status)),
         ("Data fingerprint", told.get("fingerprint") or m.results.get("fingerprint")),
         ("Weights hash", backbone.get("weights_hash")),
         ("System", m.environment.get("system")),
