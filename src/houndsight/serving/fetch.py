@@ -76,17 +76,25 @@ class Fetcher:
         self._allowed: tuple[Network, ...] = tuple(
             ipaddress.ip_network(network) for network in settings.url_networks if network
         )
-        self._client = httpx.AsyncClient(
-            trust_env=False,
-            follow_redirects=False,
-            timeout=settings.url_timeout_s,
-            limits=httpx.Limits(max_keepalive_connections=0),
-            headers={"user-agent": f"houndsight/{__version__}", "accept-encoding": "identity"},
-        )
+        self._open_client: httpx.AsyncClient | None = None
+
+    @property
+    def _client(self) -> httpx.AsyncClient:
+        # Made at the first fetch: reading the system's certificates takes a tenth of a second.
+        if self._open_client is None:
+            self._open_client = httpx.AsyncClient(
+                trust_env=False,
+                follow_redirects=False,
+                timeout=self._settings.url_timeout_s,
+                limits=httpx.Limits(max_keepalive_connections=0),
+                headers={"user-agent": f"houndsight/{__version__}", "accept-encoding": "identity"},
+            )
+        return self._open_client
 
     async def close(self) -> None:
         """Close its connections."""
-        await self._client.aclose()
+        if self._open_client is not None:
+            await self._open_client.aclose()
 
     async def fetch(self, url: str) -> bytes:
         """The bytes at `url`.
@@ -110,8 +118,8 @@ class Fetcher:
     async def _follow(self, url: str) -> bytes:
         for _ in range(self._settings.url_redirects + 1):
             target = parse_target(url, self._settings)
-            address = await self._checked_address(target)
-            content, redirect = await self._get(target, address)
+            addresses = await self._checked_addresses(target)
+            content, redirect = await self._get_from_any(target, addresses)
             if content is not None:
                 return content
             url = str(target.url.join(redirect))
@@ -119,8 +127,8 @@ class Fetcher:
             f"The address redirects more than {self._settings.url_redirects} times.", status=502
         )
 
-    async def _checked_address(self, target: Target) -> Address:
-        """The address to connect to.
+    async def _checked_addresses(self, target: Target) -> Sequence[Address]:
+        """The addresses to connect to, at least one.
 
         Raises:
             RequestError: one of the host's addresses is refused, or it has none.
@@ -139,7 +147,18 @@ class Fetcher:
                 raise RequestError(f"{target.host} leads to {kind}, which is not allowed.")
         if not addresses:
             raise RequestError(f"{target.host} cannot be found.", status=502)
-        return addresses[0]
+        return addresses
+
+    async def _get_from_any(
+        self, target: Target, addresses: Sequence[Address]
+    ) -> tuple[bytes | None, str]:
+        """What the first address that takes the connection answers."""
+        for address in addresses[:-1]:
+            try:
+                return await self._get(target, address)
+            except httpx.ConnectError:
+                continue  # such as IPv6 on a machine that has none
+        return await self._get(target, addresses[-1])
 
     async def _get(self, target: Target, address: Address) -> tuple[bytes | None, str]:
         """The body, or None and where the answer redirects to."""
