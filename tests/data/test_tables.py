@@ -116,6 +116,7 @@ def test_rows_that_cannot_be_used_are_left_out_and_named(tmp_path: Path) -> None
         ("2.jpg", "dog", "train"),
     ]
     assert rules(folder) == {
+        "ClassesWithoutTraining": 1,
         "TornRows": 2,
         "BlankRows": 2,
         "UnknownSplits": 2,

@@ -110,6 +110,7 @@ def _objects(system: Any, base: str) -> Iterator[_Object]:
     (top,) = system.get_file_info([base])
     if top.type == fs.FileType.File:
         yield _object(top, base.rsplit("/", 1)[-1])
+    if top.type != fs.FileType.Directory:
         return
     for info in system.get_file_info(fs.FileSelector(base, recursive=True)):
         inside = info.path[len(base) :].lstrip("/")

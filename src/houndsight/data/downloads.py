@@ -23,7 +23,7 @@ __all__ = ["Expected", "download", "fetch_url", "shown_url", "verify"]
 
 STAGE = "download"
 ATTEMPTS = 4
-_BLOCK_BYTES = 1 << 20
+_TELL_BYTES = 1 << 20
 _TIMEOUT = httpx.Timeout(30.0, connect=10.0)
 
 
@@ -225,13 +225,16 @@ class _Download:
         self._check_size(total or 0)
         if not offset:
             write_atomic(self.record, json.dumps({"mark": _mark(answer)}).encode())
-        done = offset
+        done = told = offset
         with self.part.open("ab" if offset else "wb") as file:
-            for block in answer.iter_raw(_BLOCK_BYTES):
+            # In the pieces that the network brings: of larger ones a broken connection loses more.
+            for block in answer.iter_raw():
                 done += len(block)
                 self._check_size(done)
                 file.write(block)
-                self.emit(StageProgress(stage=STAGE, done=done, total=total))
+                if done - told >= _TELL_BYTES or done == total:
+                    told = done
+                    self.emit(StageProgress(stage=STAGE, done=done, total=total))
         if total is not None and done != total:
             raise _RetryError(f"the connection ended after {done:,} of {total:,} bytes")
 

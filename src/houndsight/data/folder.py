@@ -5,7 +5,7 @@ No photo is read here; paths are made when they are asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from houndsight.findings import Finding
 __all__ = ["ImageFolder", "PathList", "Split"]
 
 Integers = npt.NDArray[np.int64]
+_CHUNK = 65_536
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class ImageFolder:
             self.labels[draw_from],
             units,
             [1 - sum(shares), *shares],
-            photo_keys(self.table["path"].take(pa.array(draw_from)).to_pylist(), settings.seed),
+            photo_keys(_texts(self.table["path"].take(pa.array(draw_from))), settings.seed),
         )
         split[draw_from] = np.array(SPLITS, object)[part]
         return self._with_column("split", pa.array(split, pa.string()))
@@ -204,6 +205,13 @@ class ImageFolder:
         assert len(values) == len(self), f"{len(values)} values for {len(self)} photos"
         index = self.table.schema.get_field_index(name)
         return replace(self, table=self.table.set_column(index, name, values))
+
+
+def _texts(column: Any) -> Iterator[str]:
+    """The strings of a column, made in pieces, as a million at once would take 100 MB."""
+    for chunk in column.chunks:
+        for start in range(0, len(chunk), _CHUNK):
+            yield from chunk.slice(start, _CHUNK).to_pylist()
 
 
 def _group_codes(column: Any) -> Integers:

@@ -270,6 +270,8 @@ def _chain(folder: Path, above: Chain) -> Chain:
 
 
 def _is_utf8(name: str) -> bool:
+    if name.isascii():
+        return True
     try:
         name.encode()
     except UnicodeEncodeError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,19 @@ __all__ = ["folds", "photo_keys", "units_of"]
 Integers = npt.NDArray[np.int64]
 
 
-def photo_keys(paths: Sequence[str], seed: int) -> npt.NDArray[np.uint64]:
+def photo_keys(paths: Iterable[str], seed: int) -> npt.NDArray[np.uint64]:
     """A random-looking number for each photo that depends on its path and the seed alone.
 
     Drawing by these, a photo more or less moves few others to another side.
     """
-    salt = seed.to_bytes(8, "little")
-    digest = b"".join(
-        hashlib.blake2b(path.encode(), digest_size=8, key=salt).digest() for path in paths
-    )
-    return np.frombuffer(digest, "<u8").astype(np.uint64)
+    salted = hashlib.blake2b(digest_size=8, key=seed.to_bytes(8, "little"))
+
+    def key(path: str) -> int:
+        digest = salted.copy()
+        digest.update(path.encode())
+        return int.from_bytes(digest.digest(), "little")
+
+    return np.fromiter(map(key, paths), np.uint64)
 
 
 def units_of(count: int, *partitions: Integers | None) -> Integers:
