@@ -14,6 +14,7 @@ from toy_classifier import (
 
 from houndsight import events
 from houndsight.errors import RunError, SettingError
+from houndsight.training import checkpoint
 from houndsight.training.batches import ActivationBatches
 from houndsight.training.evaluate import evaluate
 from houndsight.training.trainer import Trainer
@@ -201,6 +202,31 @@ def test_diverging_later_keeps_the_best_epoch(tmp_path: Path) -> None:
     assert all(torch.isfinite(t).all() for t in classifier.state_dict().values())
     again = evaluate(classifier, toy_batches(recipe)[1]).metrics()
     assert again["nll"] == pytest.approx(result.metrics["loss"], rel=1e-5)
+
+
+def test_outputs_that_are_no_numbers_on_validation_end_it_too(tmp_path: Path) -> None:
+    classifier = toy_classifier()
+
+    def spoil(event: events.Event) -> None:
+        if isinstance(event, events.EvaluationStarted) and event.step == 12:
+            with torch.no_grad():
+                classifier.head.linear.bias.fill_(float("nan"))
+
+    recipe = toy_recipe(epochs=4)
+    trainer = Trainer(classifier, recipe, folder=tmp_path, listeners=[spoil])
+    result = trainer.fit(*toy_batches(recipe))
+    assert "validation photo" in result.reason and result.epochs_done == 1
+    assert result.best_epoch == 0 and torch.isfinite(classifier.head.linear.bias).all()
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FORMAT_VERSION", 99)
+        train_toy(tmp_path, toy_recipe(epochs=1))
+    with pytest.raises(RunError, match=r"format 99.*upgrade"):
+        train_toy(tmp_path, toy_recipe(epochs=1))
 
 
 def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:

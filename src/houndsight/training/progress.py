@@ -22,7 +22,7 @@ class Progress:
     seconds: float = 0.0
     """Spent so far, over all the times it was resumed."""
     epoch_seconds: float = 0.0
-    """What the longest epoch took, evaluation and checkpoint included."""
+    """What the longest epoch took, evaluation included."""
     loss_sum: float = 0.0
     correct: float = 0.0
     rows: float = 0.0

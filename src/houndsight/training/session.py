@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -126,10 +127,10 @@ class Session:
         if best:
             with self.loop.average.applied():
                 self.best = _copied(self.tensors)
-        if progress.epoch % self.recipe.checkpoint_every_epochs == 0:
-            self._save()
         took = time.monotonic() - begun
         progress.seconds, progress.epoch_seconds = before + took, max(took, progress.epoch_seconds)
+        if progress.epoch % self.recipe.checkpoint_every_epochs == 0:
+            self._save()
         self.emit(EpochEnded(epoch=epoch, step=progress.step, metrics=metrics, best=best))
 
     def _figures(self) -> dict[str, float]:
@@ -144,6 +145,8 @@ class Session:
                 team=self.team,
                 on_batch=self._evaluated,
             )
+        if not np.isfinite(found.logits).all():
+            raise DivergedError("an output on a validation photo is not a finite number")
         metrics = calibrated_metrics(found)
         self.emit(EvaluationEnded(split="valid", step=step, metrics=metrics))
         return {**self.progress.training_metrics(), **metrics}
@@ -253,7 +256,8 @@ class Session:
         _fill(self.tensors, found.part("weights"))
         self.loop.average.restore(found.part("average"))
         restore_optimizer(self.loop.optimizer, found.part("optimizer"))
-        self.loop.scaler.load_state_dict(found.record["scaler"])
+        if found.record["scaler"]:
+            self.loop.scaler.load_state_dict(found.record["scaler"])
         if self.progress.steps_in_epoch:
             self._generator_state = found.part("generator")["torch"]
 
@@ -271,9 +275,9 @@ class Session:
     def _refuse_another(self, before: Mapping[str, Any]) -> None:
         now = self._identity()
         different = [
-            f"{key} was {before.get(key)!r} and is {value!r}"
+            f"{key} was {before[key]!r} and is {value!r}"
             for key, value in now.items()
-            if before.get(key) != value
+            if key in before and before[key] != value
         ]
         if different:
             raise RunError(
