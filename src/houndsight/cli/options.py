@@ -44,15 +44,12 @@ def with_settings(
                 given.setdefault(field.section, {})[field.name] = value
             command(given=given, **arguments)
 
-        own = [p for p in inspect.signature(command).parameters.values() if p.name != "given"]
-        added = [_parameter(field) for field in fields]
-        signature = inspect.Signature([*own, *added])
-        wrapper.__signature__ = signature  # type: ignore[attr-defined]
-        own_types = {p.name: p.annotation for p in own}
-        hints = inspect.get_annotations(command, eval_str=True)
-        wrapper.__annotations__ = {name: hints[name] for name in own_types} | {
-            p.name: p.annotation for p in added
-        }
+        # Evaluated here: typer would not look into annotations that are still strings.
+        signature = inspect.signature(command, eval_str=True)
+        own = [p for p in signature.parameters.values() if p.name != "given"]
+        parameters = [*own, *(_parameter(field) for field in fields)]
+        wrapper.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        wrapper.__annotations__ = {p.name: p.annotation for p in parameters}
         return wrapper
 
     return decorate

@@ -1,0 +1,86 @@
+"""`houndsight predict` and `houndsight serve` as a person calls them."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import typer
+from tiny_model import saved_model
+from typer.testing import CliRunner
+
+from houndsight.cli.predict import predict
+from houndsight.cli.serve import serve
+from houndsight.errors import ArtifactError, DataError, HoundsightError, SettingError
+
+Photos = Callable[..., Path]
+
+app = typer.Typer()
+app.command()(predict)
+app.command()(serve)
+
+
+def call(*arguments: object) -> str:
+    found = CliRunner().invoke(app, [str(a) for a in arguments], env={"COLUMNS": "100"})
+    if found.exception is not None:
+        raise found.exception
+    return found.output
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "run.json").write_text("{}")
+    (folder / "model").symlink_to(saved_model("openvino"))
+    return folder
+
+
+def test_a_photo_is_shown_as_a_table(run: Path, photo_folder: Photos) -> None:
+    text = call("predict", run, photo_folder({"a": 1}) / "a" / "000.jpg")
+    assert "000.jpg" in text and "ünder" in text and "%" in text
+
+
+def test_photos_as_json_with_a_bad_one(run: Path, photo_folder: Photos, tmp_path: Path) -> None:
+    good = photo_folder({"a": 1}) / "a" / "000.jpg"
+    lines = call("predict", run, good, tmp_path / "none.jpg", "--json", "--top", 2).splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert first["path"] == str(good) and len(first["top"]) == 2
+    assert first["class"] == first["top"][0]["class"]
+    assert "does not exist" in second["error"]
+
+
+def test_a_folder_becomes_a_file_and_is_sorted(
+    run: Path, photo_folder: Photos, tmp_path: Path
+) -> None:
+    folder, out, target = photo_folder({"a": 3}), tmp_path / "p.parquet", tmp_path / "sorted"
+    options = ("--out", out, "--sort-into", target, "--workers", 0)
+    assert "3 photos" in call("predict", run, folder, *options)
+    assert pq.read_metadata(out).num_rows == 3
+    assert len(list(target.rglob("*.jpg"))) == 3
+    assert "3 photos" in call("predict", run, folder, *options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "sentence"),
+    [
+        (("predict", "{run}", "{folder}"), SettingError, "add --out"),
+        (("predict", "{run}", "{folder}/none.jpg"), DataError, "could not be read"),
+        (("predict", "{run}", "x.jpg", "--out", "y"), SettingError, "for a folder"),
+        (("predict", "{folder}", "x.jpg"), ArtifactError, "not a saved model"),
+        (("serve", "{folder}"), ArtifactError, "not a saved model"),
+        (("serve", "{run}", "--set", "serving.colour=red"), SettingError, "no setting"),
+    ],
+)
+def test_mistakes_are_sentences(
+    run: Path,
+    photo_folder: Photos,
+    arguments: tuple[str, ...],
+    kind: type[HoundsightError],
+    sentence: str,
+) -> None:
+    folder = photo_folder({"a": 1})
+    filled = [a.format(run=run, folder=folder) for a in arguments]
+    with pytest.raises(kind, match=sentence):
+        call(*filled)
