@@ -42,6 +42,7 @@ def splits_by_path(folder: ImageFolder) -> dict[str, str]:
 def test_without_splits_both_are_drawn(tmp_path: Path) -> None:
     folder = ImageFolder.open(many(tmp_path, "")).with_splits()
     assert folder.split_sizes == {"train": 56, "valid": 12, "test": 12}
+    assert folder.findings == ()
     for name in ("train", "valid", "test"):
         assert len(set(np.bincount(folder.split(name).labels))) == 1
     assert splits_by_path(folder.with_splits()) == splits_by_path(folder)
@@ -117,6 +118,17 @@ def test_groups_across_given_splits_are_a_finding(tmp_path: Path) -> None:
     assert finding.rule == "GroupLeakage"
     assert finding.examples == ("p2",)
     assert "1 of 3 (12 photos)" in finding.title
+
+
+def test_what_groups_keep_from_being_drawn_is_a_finding(tmp_path: Path) -> None:
+    sizes = {"a/p0": 30, "a/p1": 2, "b/p2": 20, "b/p3": 20, "b/p4": 2}
+    make(tmp_path, [f"{group}/{n}.jpg" for group, size in sizes.items() for n in range(size)])
+    folder = ImageFolder.open(tmp_path, DataSettings(group="level:2")).with_splits()
+    found = {(f.rule, f.where) for f in folder.findings}
+    absent = [n for n in ("valid", "test") if len(np.unique(folder.split(n).labels)) < 2]
+    missed = [n for n in ("valid", "test") if abs(len(folder.split(n)) / 74 - 0.15) > 0.05]
+    assert found == {("ClassesNotDrawn", n) for n in absent} | {("SharesMissed", n) for n in missed}
+    assert found
 
 
 def test_classes_that_nothing_trains_are_a_finding(tmp_path: Path) -> None:

@@ -225,6 +225,24 @@ def test_other_sources_get_a_sentence(tmp_path: Path) -> None:
         ImageFolder.open("ftp://example.org/photos.zip")
 
 
+def test_addresses_are_fetched_and_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = make_zip(tmp_path / "a.zip", GOOD)
+    asked: list[str] = []
+
+    def fetch(url: str, *, limit_bytes: int, emit: object) -> Path:
+        asked.append(f"{url} {limit_bytes}")
+        return archive
+
+    monkeypatch.setattr("houndsight.data.downloads.fetch_url", fetch)
+    monkeypatch.setattr("houndsight.data.buckets.fetch_bucket", fetch)
+    settings = DataSettings(max_download_gb=2)
+    for source in ("https://example.org/a.zip", "s3://bucket/a.zip", "gs://bucket/a.zip"):
+        assert len(ImageFolder.open(source, settings)) == 2
+        assert asked.pop() == f"{source} 2000000000"
+
+
 def test_limits_are_settings(tmp_path: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", {"cat/1.jpg": os.urandom(2_000_000)})
     with pytest.raises(DataError, match="unpacks to more than 1,000,000 bytes"):

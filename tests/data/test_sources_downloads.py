@@ -319,3 +319,19 @@ def test_buckets_that_cannot_be_used(bucket: tuple[Counting, fs.FileSystem]) -> 
             fetch_bucket(f"s3://bucket/{name}", limit_bytes=LIMIT, filesystem=system)
     with pytest.raises(DataError, match=r"more than 1e-08; raise data\.max_download_gb"):
         fetch_bucket("s3://bucket/photos", limit_bytes=10, filesystem=system)
+
+
+def test_public_buckets_are_read_without_credentials(
+    bucket: tuple[Counting, fs.FileSystem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, system = bucket
+    asked = []
+
+    def s3(**options: object) -> fs.FileSystem:
+        asked.append(options)
+        return system
+
+    monkeypatch.setattr("pyarrow.fs.S3FileSystem", s3)
+    folder = fetch_bucket("s3://anonymous@bucket/photos?region=eu-west-1", limit_bytes=LIMIT)
+    assert len(names(folder)) == 3
+    assert asked == [{"anonymous": True, "region": "eu-west-1"}]

@@ -7,7 +7,6 @@ than a folder of photos could is refused before it fills the disk.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -16,8 +15,6 @@ import tarfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path
@@ -25,6 +22,7 @@ from typing import IO
 
 from houndsight.config import cache_home
 from houndsight.data.archive_members import Member, is_archive, members
+from houndsight.data.cache_lock import locked
 from houndsight.data.listing import is_ignored, printable_path
 from houndsight.data.safe_names import inside_parts
 from houndsight.errors import DataError
@@ -77,7 +75,7 @@ def unpack(
         raise DataError(f"{archive} is no archive that can be unpacked: {_looks_like(archive)}.")
     target = target or cache_home() / "archives" / _digest(archive)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target):
+    with locked(target):
         if not target.is_dir():
             _unpack_aside(archive, target, limit_bytes, emit)
     os.utime(target)  # the time of last use, for those who prune the cache
@@ -96,13 +94,6 @@ def _unpack_aside(archive: Path, target: Path, limit_bytes: int, emit: Emitter) 
         shutil.rmtree(aside, ignore_errors=True)
         raise
     aside.rename(target)
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    with target.with_name(target.name + ".lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _digest(path: Path) -> str:

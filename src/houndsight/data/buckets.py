@@ -15,12 +15,13 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pyarrow as pa
 from pyarrow import fs
 
 from houndsight.config import cache_home
+from houndsight.data.cache_lock import locked
 from houndsight.data.layouts import TABLE_NAMES
 from houndsight.data.listing import is_ignored, is_image_name
 from houndsight.data.safe_names import inside_parts
@@ -35,7 +36,7 @@ _BLOCK_BYTES = 1 << 20
 _BATCH = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Object:
     """A file of the bucket: `path` in the file system, `inside` below the folder asked for."""
 
@@ -73,7 +74,8 @@ def fetch_bucket(
     except (OSError, pa.ArrowException, ValueError) as error:
         raise NetworkError(
             f"{shown} cannot be listed: {_first_line(error)}. Check the address, the network and "
-            "the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS)."
+            "the credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, GOOGLE_APPLICATION_CREDENTIALS); a "
+            f"public bucket is read without any as {_anonymous(uri)}."
         ) from error
     total = sum(item.size_bytes for item in objects)
     if not objects:
@@ -83,7 +85,9 @@ def fetch_bucket(
             f"{shown} holds {total / 1e9:,.1f} GB, more than {limit_bytes / 1e9:,.3g}; raise "
             "data.max_download_gb if you want it."
         )
-    _Mirror(system, folder, emit, total).run(objects, shown)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        _Mirror(system, folder, emit, total).run(objects, shown)
     single = len(objects) == 1 and objects[0].path == base
     return folder / objects[0].inside if single else folder
 
@@ -94,6 +98,11 @@ def shown_uri(uri: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
 
 
+def _anonymous(uri: str) -> str:
+    parts = urlsplit(uri)
+    return f"{parts.scheme}://anonymous@{parts.hostname or ''}{parts.path}"
+
+
 def _open(uri: str, filesystem: Any) -> tuple[Any, str]:
     parts = urlsplit(uri)
     base = f"{parts.hostname or ''}{parts.path}".rstrip("/")
@@ -102,6 +111,11 @@ def _open(uri: str, filesystem: Any) -> tuple[Any, str]:
     if parts.scheme == "gs" and "retry_limit_seconds" not in parts.query:
         # Otherwise Google's client tries for a quarter of an hour.
         uri += ("&" if parts.query else "?") + "retry_limit_seconds=60"
+    if parts.scheme == "s3" and parts.username == "anonymous":
+        # Arrow knows this form of address for Google's buckets only.
+        region = dict(parse_qsl(parts.query)).get("region")
+        region = region or fs.resolve_s3_region(parts.hostname)
+        return fs.S3FileSystem(anonymous=True, region=region), base
     system, base = fs.FileSystem.from_uri(uri)
     return system, base.rstrip("/")
 
@@ -141,7 +155,6 @@ class _Mirror:
         start = time.monotonic()
         text = f"Downloading {len(objects):,} files of {shown}"
         self.emit(StageStarted(stage=STAGE, text=text, total=self.total, unit="bytes"))
-        self.folder.mkdir(parents=True, exist_ok=True)
         self._delete_others({item.inside for item in objects})
         try:
             self._fetch_all(objects)
@@ -176,9 +189,11 @@ class _Mirror:
         part.replace(target)
 
     def _delete_others(self, wanted: set[str]) -> None:
-        for path in list(self.folder.rglob("*")):
-            if path.is_file() and path.relative_to(self.folder).as_posix() not in wanted:
-                path.unlink()
+        for root, _, names in os.walk(self.folder):
+            below = Path(root).relative_to(self.folder)
+            for name in names:
+                if (below / name).as_posix() not in wanted:
+                    Path(root, name).unlink()
 
 
 def _is_same(target: Path, item: _Object) -> bool:

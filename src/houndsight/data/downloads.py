@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -15,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import httpx
 
 from houndsight.config import cache_home
+from houndsight.data.cache_lock import locked
 from houndsight.errors import DataError, NetworkError
 from houndsight.events import Emitter, StageEnded, StageProgress, StageStarted
 from houndsight.files import write_atomic
@@ -85,7 +83,7 @@ def download(
     target.parent.mkdir(parents=True, exist_ok=True)
     hooks = {"request": [lambda request: _check_scheme(request.url, expected)]}
     with (
-        _locked(target),
+        locked(target),
         httpx.Client(
             transport=transport, timeout=_TIMEOUT, follow_redirects=True, event_hooks=hooks
         ) as client,
@@ -132,13 +130,6 @@ def _check_scheme(url: httpx.URL, expected: Expected | None) -> None:
         f"{shown_url(str(url))} is not encrypted; give an https:// address, or fetch the file "
         "yourself and give its path."
     )
-
-
-@contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    with target.with_name(f".{target.name}.lock").open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 class _RetryError(Exception):

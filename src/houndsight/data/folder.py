@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from houndsight.data import photos
 from houndsight.data.apportion import apportion
-from houndsight.data.leakage import split_findings
+from houndsight.data.leakage import drawing_findings, split_findings
 from houndsight.data.listing import SPLITS, Listing
 from houndsight.data.names import ClassName, readable_names
 from houndsight.data.settings import DataSettings
@@ -50,7 +50,7 @@ class ImageFolder:
     splits_given: bool
     """Whether the layout had a split to validate or test on."""
     findings: tuple[Finding, ...] = ()
-    """What the scan left out, and what is wrong with given splits."""
+    """What the scan left out, and what is wrong with the splits."""
 
     @classmethod
     def open(
@@ -148,6 +148,9 @@ class ImageFolder:
             settings: seed and shares.
             keep_together: (n,) group numbers in the order of the table, such as near-duplicates
                 to be kept on one side; negative numbers stand alone.
+
+        Returns:
+            The folder with splits; what could not be drawn as asked is added to its findings.
         """
         settings = settings or DataSettings()
         sizes = self.split_sizes
@@ -158,17 +161,20 @@ class ImageFolder:
             split = np.where(split == "valid", "test", split)
         given_test = "valid" in sizes or "test" in sizes
         draw_from = np.flatnonzero((split == "train") | (split == ""))
-        shares = [settings.valid_share] + ([] if given_test else [settings.test_share])
-        groups = _group_codes(self.table["group"])
-        units = units_of(len(self), groups, keep_together)[draw_from]
+        drawn = {"valid": settings.valid_share}
+        if not given_test:
+            drawn["test"] = settings.test_share
+        units = units_of(len(self), _group_codes(self.table["group"]), keep_together)
         part = apportion(
             self.labels[draw_from],
-            units,
-            [1 - sum(shares), *shares],
+            units[draw_from],
+            [1 - sum(drawn.values()), *drawn.values()],
             photo_keys(_texts(self.table["path"].take(pa.array(draw_from))), settings.seed),
         )
         split[draw_from] = np.array(SPLITS, object)[part]
-        return self._with_column("split", pa.array(split, pa.string()))
+        folder = self._with_column("split", pa.array(split, pa.string()))
+        found = drawing_findings(folder, drawn) if len(draw_from) else []
+        return replace(folder, findings=(*self.findings, *found))
 
     def without(self, ids: Iterable[int]) -> ImageFolder:
         """The folder less these photos; the others keep their ids."""

@@ -51,7 +51,7 @@ class DataSettings(Settings):
     minimum_edge_px: int = setting(32, minimum=1, maximum=4096)
     """Photos whose shorter side has fewer pixels than this are called tiny."""
 
-    near_duplicate_bits: int = setting(4, minimum=0, maximum=16)
+    near_duplicate_bits: int = setting(6, minimum=0, maximum=16)
     """Two photos are near-duplicates when at most this many of the 64 bits of their perceptual
     hashes differ."""
 
