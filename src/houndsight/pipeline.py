@@ -112,7 +112,8 @@ def run_exists(folder: Path) -> bool:
 def _stages(record: Run, config: RunConfig, emit: Emitter) -> None:
     """The job itself. Heavy packages load here, so that importing this module stays quick."""
     from houndsight.models.features import FeatureCache
-    from houndsight.stages import backbone, check, evaluate, explain, features, plan, train, tune
+    from houndsight.stages import backbone, check, evaluate, explain, features
+    from houndsight.stages import plan, save, train, tune
     from houndsight.stages.context import Context
 
     context = Context(run=record, config=config, emit=emit, cache=FeatureCache())
@@ -121,11 +122,11 @@ def _stages(record: Run, config: RunConfig, emit: Emitter) -> None:
     planned = plan.fix(context, photos, chosen)
     table = features.compute(context, photos, chosen)
     search = tune.search(context, table, planned)
-    classifier, candidates = train.fit(context, photos, table, chosen, search, planned)
-    evaluation = evaluate.evaluate(context, photos, table, classifier, candidates, search)
-    explain.find(context, photos, table, evaluation, search)
-    evaluate.save_model(context, photos, classifier, evaluation)
-    explain.report(context, photos, classifier, evaluation)
+    trained = train.fit(context, photos, chosen, search, planned)
+    judged = evaluate.evaluate(context, photos, table, trained, search)
+    explain.find(context, photos, table, judged, search)
+    save.save_model(context, photos, trained)
+    explain.report(context, photos, trained.classifier)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
 
 from houndsight.data.check import check
+from houndsight.data.fit import choose_fit
 from houndsight.data.folder import ImageFolder
 from houndsight.stages.context import Context
 
@@ -39,12 +44,21 @@ def check_photos(context: Context) -> ImageFolder:
                 "set_aside": set_aside,
             },
         )
-        outcome.values = {"root": str(photos.root)}
+        fit, why = settings.fit, "as set"
+        if fit == "auto":
+            fit, why = choose_fit(*_sizes(result.facts))
+        outcome.values = {"root": str(photos.root), "fit": fit, "fit_reason": why}
         outcome.text = (
             f"Checked {len(found.table):,} photos of {len(photos.classes)} classes: "
             f"{set_aside:,} set aside, {len(result.findings)} findings"
         )
     return photos
+
+
+def _sizes(facts: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Widths and heights `(n,)` of the photos that could be read."""
+    read = facts.filter(pc.greater(pc.fill_null(facts["width"], 0), 0))
+    return read["width"].to_numpy(), read["height"].to_numpy()
 
 
 def data_folder_of(source: str) -> Path | None:

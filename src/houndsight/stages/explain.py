@@ -15,6 +15,9 @@ from houndsight.models.classifier import Classifier
 from houndsight.reporting import write_report
 from houndsight.reporting.thumbnails import doubtful_labels, worst_mistakes, write_thumbnails
 from houndsight.stages.context import Context
+from houndsight.stages.evaluate import Judged
+from houndsight.stages.features import FeatureTable
+from houndsight.stages.tune import Search
 from houndsight.training.gradcam import grad_cam, overlay
 
 __all__ = ["report"]
@@ -22,6 +25,16 @@ __all__ = ["report"]
 ATTENTION_PHOTOS = 8
 """How many photos get a Grad-CAM picture: half of them mistakes, half of them right."""
 THUMBNAILS = 24
+
+
+def find(
+    context: Context,
+    photos: ImageFolder,
+    table: FeatureTable,
+    judged: list[Judged],
+    search: Search,
+) -> None:
+    """Findings that need features or predictions: labels, groups, classes, calibration."""
 
 
 def report(context: Context, photos: ImageFolder, classifier: Classifier) -> None:

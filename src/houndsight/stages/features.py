@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow.compute as pc
 
 from houndsight.data.folder import ImageFolder, Split
 from houndsight.models.backbone import Backbone
@@ -58,7 +59,7 @@ def _table(
     photos: ImageFolder, everything: Split, features: np.ndarray, valid: np.ndarray
 ) -> FeatureTable:
     splits = np.asarray(photos.table.column("split").to_pylist())
-    groups = photos.group_numbers()
+    groups = _groups(photos)
     return FeatureTable(
         features=features[valid].astype(np.float32),
         labels=everything.labels[valid],
@@ -66,3 +67,14 @@ def _table(
         splits=splits[valid],
         groups=None if groups is None else groups[valid],
     )
+
+
+def _groups(photos: ImageFolder) -> np.ndarray | None:
+    """A number `(n,)` for each group; photos without one stand alone."""
+    column = photos.table["group"].combine_chunks()
+    if column.null_count == len(column):
+        return None
+    codes = np.array(pc.fill_null(column.dictionary_encode().indices, -1), np.int64)
+    alone = codes < 0
+    codes[alone] = codes.max() + 1 + np.arange(alone.sum())
+    return codes

@@ -14,7 +14,6 @@ from houndsight.models.backbone import Backbone
 from houndsight.models.classifier import Classifier
 from houndsight.runs import MetricsLog
 from houndsight.stages.context import Context
-from houndsight.stages.features import FeatureTable
 from houndsight.stages.plan import Plan
 from houndsight.stages.tune import Search
 from houndsight.training.batches import ActivationBatches, Batches
@@ -42,7 +41,6 @@ class Trained:
 def fit(
     context: Context,
     photos: ImageFolder,
-    table: FeatureTable,
     backbone: Backbone,
     search: Search,
     plan: Plan,
@@ -56,6 +54,10 @@ def fit(
     with context.stage("train", text, total=None, unit="steps") as outcome:
         tuned = Classifier(copy.deepcopy(backbone), copy.deepcopy(probe.classifier.head))
         metrics = _fine_tune(context, photos, tuned, plan.epochs)
+        if not metrics:
+            outcome.text = "Fine-tuning did not finish an epoch in time; keeping the linear probe"
+            context.run.set_results(model=PROBE, fine_tuning=outcome.text)
+            return probe
         candidates = {PROBE: _plain(search.fitted.metrics), FINE_TUNED: _plain(metrics)}
         best = _better(candidates, context.config.tuning.objective)
         context.run.set_results(
