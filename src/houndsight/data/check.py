@@ -63,6 +63,8 @@ class CheckResult:
     facts: Any
     """Arrow table in the order of `folder.table`: size_bytes, width, height, format, brightness,
     contrast, sharpness and the rest of `PhotoFacts` but the signature."""
+    look_alikes: npt.NDArray[np.int64]
+    """(n,): photos with equal numbers are near-duplicates and must stand on one side."""
 
 
 def check(
@@ -107,11 +109,13 @@ def check(
         checking.findings += tell(photos)
     left = photos.folder.with_hashes(photos.facts["hash"].to_pylist())
     left.require_classes()
+    look_alikes = _groups(len(photos), pairs)
     return CheckResult(
         sorted([*folder.findings, *checking.findings], key=lambda finding: finding.severity.rank),
-        left.with_splits(settings, _groups(len(photos), pairs)),
+        left.with_splits(settings, look_alikes),
         checking.set_aside,
         photos.facts.drop_columns(["signature"]),
+        look_alikes,
     )
 
 

@@ -293,7 +293,7 @@ def to_grey(image: Image.Image, edge: int) -> Image.Image:
     if scale < 1:
         # At most 8 times as long as wide: the measures of a strip need no more of it.
         size = [min(8 * edge, max(1, round(side * scale))) for side in grey.size]
-        grey = grey.resize((size[0], size[1]), Image.Resampling.BOX)
+        grey = grey.resize((size[0], size[1]), Image.Resampling.BILINEAR)
     return _upright(grey, image.info)
 
 

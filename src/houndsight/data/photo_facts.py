@@ -67,7 +67,7 @@ def measure(path: Path, *, max_pixels: int = MAX_PIXELS) -> PhotoFacts:
 
 def _measured(known: PhotoFacts, small: Image.Image) -> PhotoFacts:
     luma = np.asarray(small, np.float32)
-    thumbnail = np.asarray(small.resize((32, 32), Image.Resampling.BOX))
+    thumbnail = np.asarray(small.resize((32, 32), Image.Resampling.BILINEAR))
     return known._replace(
         brightness=float(luma.mean()),
         contrast=float(thumbnail.std()),

@@ -52,8 +52,8 @@ class DataSettings(Settings):
     """Photos whose shorter side has fewer pixels than this are called tiny."""
 
     near_duplicate_bits: int = setting(6, minimum=0, maximum=16)
-    """Two photos are near-duplicates when at most this many of the 64 bits of their perceptual
-    hashes differ."""
+    """Two photos can be near-duplicates when at most this many of the 64 bits of their perceptual
+    hashes differ; each pair is then confirmed on a finer signature."""
 
     workers: int | None = setting(None, minimum=0, maximum=256)
     """Processes that decode photos; by default one a processor core, 0 decodes in the main
