@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 
 from houndsight.files import append_json_line
 from houndsight.findings import Cause, Finding, Severity, State
+from houndsight.reporting import Document, build_document
 from houndsight.runs import Run, RunStatus
 
 HOSTILE = (
@@ -66,7 +67,9 @@ class FakeRun:
             logits[np.arange(len(logits)), near] += share * self.skill
         if self.skill == 0:
             logits[:, 0] += 2.5
-        exponents = np.exp(1.3 * (logits - logits.max(axis=1, keepdims=True)))
+        exponents = np.exp(
+            (1.15 + 0.25 * np.log(classes) / 3) * (logits - logits.max(axis=1, keepdims=True))
+        )
         return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
 
     def predictions(self) -> None:
@@ -205,9 +208,9 @@ def fake_run(tmp_path: Path) -> Callable[..., Run]:
         skill: float = 4.0,
         status: RunStatus = RunStatus.COMPLETED,
         findings: Sequence[Finding] = (),
-        root: Path | None = None,
+        trials: int = 5,
     ) -> Run:
-        folder = (root or tmp_path) / f"run-{classes}-{status}-{len(names or ())}-{skill:g}"
+        folder = tmp_path / f"run-{classes}-{status}-{len(names or ())}-{skill:g}"
         return make_run(
             folder,
             names or class_names(classes),
@@ -215,9 +218,31 @@ def fake_run(tmp_path: Path) -> Callable[..., Run]:
             skill=skill,
             status=status,
             findings=findings,
+            trials=trials,
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def document(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """The report of a finished run of four classes, with a search of 20 trials."""
+    folder = tmp_path_factory.mktemp("four") / "run"
+    return build_document(make_run(folder, class_names(4), skill=2.0))
+
+
+@pytest.fixture(scope="session")
+def large_document(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """The report of a finished run of 120 classes."""
+    folder = tmp_path_factory.mktemp("large") / "run"
+    return build_document(make_run(folder, class_names(120), per_class=30, skill=5.0, trials=5))
+
+
+@pytest.fixture(scope="session")
+def hostile_document(tmp_path_factory: pytest.TempPathFactory) -> Document:
+    """The report of a run whose class names and findings try to leave their place."""
+    folder = tmp_path_factory.mktemp("hostile") / "run"
+    return build_document(make_run(folder, HOSTILE, per_class=30, findings=[NASTY], trials=5))
 
 
 def make_run(
@@ -228,6 +253,7 @@ def make_run(
     skill: float = 4.0,
     status: RunStatus = RunStatus.COMPLETED,
     findings: Sequence[Finding] = (),
+    trials: int = 20,
 ) -> Run:
     """A run folder with every part a run of that status holds."""
     fake = FakeRun(folder, names, per_class=per_class, skill=skill)
@@ -241,7 +267,7 @@ def make_run(
     else:
         fake.stages(("check", "backbone", "features"))
         fake.run.set_plan(PLAN)
-    fake.trials(20 if status == RunStatus.COMPLETED else 5)
+    fake.trials(trials)
     fake.curves(broken=status == RunStatus.FAILED)
     fake.run.set_status(status, "The disk is full." if status == RunStatus.FAILED else "")
     return fake.run
@@ -290,7 +316,8 @@ def _figures(p: np.ndarray, labels: np.ndarray, *, bonus: float) -> dict[str, An
         "macro_f1": float(np.mean(recalls)) - 0.004,
         "balanced_accuracy": float(np.mean(recalls)),
         "nll": float(-np.log(p[np.arange(len(p)), labels]).mean()),
-        "ece": 0.031,
+        "ece": sum(b["count"] * abs(b["accuracy"] - b["confidence"]) for b in _bins(p, labels))
+        / len(labels),
         "brier": float(((p - np.eye(p.shape[1])[labels]) ** 2).sum(axis=1).mean()),
         "count": len(labels),
         "top1_interval": [max(top1 - half, 0.0), min(top1 + half, 1.0)],
@@ -437,4 +464,15 @@ LEAK = Finding(
         ),
     ),
     count=312,
+)
+NASTY = Finding(
+    rule="</style><script>",
+    where="<img src=x onerror=alert(1)>",
+    severity=Severity.ERROR,
+    title='<script>alert(\'title\')</script> #panic("no") $ #read("/etc/passwd") ] } */',
+    causes=(
+        Cause(text="{{ 7 * 7 }} </dl>", fix='"><svg onload=alert(2)>', score=0.9),
+        Cause(text='#import "x"', fix="*bold* _it_ <label> @ref", score=0.1),
+    ),
+    examples=("<b>bold</b>", "= heading", "- list", "\\u{41}", "]" * 5000),
 )

@@ -8,7 +8,7 @@ from houndsight.reporting.document import Document, Figure, Figures, Section
 from houndsight.reporting.insights import judge, standing
 from houndsight.reporting.measurements import Measurements, mapping, read_measurements
 from houndsight.reporting.sections import SECTIONS
-from houndsight.reporting.text import clean, count, duration, percent, percent_range, plural
+from houndsight.reporting.text import clean, duration, percent, percent_range, plural
 from houndsight.runs import Run, RunStatus
 
 __all__ = ["build_document"]
@@ -88,10 +88,7 @@ def _missing(m: Measurements, sections: tuple[Section, ...]) -> list[str]:
     if not any(s.id == "photos" for s in sections) and m.predictions is not None:
         told.append("No photo stands out, or no thumbnails were written.")
     if not m.finished:
-        stands = {"running": "still running", "stopped": "stopped", "failed": "failed"}
-        told.insert(
-            0,
-            f"The run is {stands.get(m.status, str(m.status))}: {count(len(m.stages))} "
-            "stages are finished, what later ones would add is left out.",
-        )
+        stands = {"stopped": "was stopped", "failed": "failed"}.get(m.status, "is still running")
+        done = plural(len(m.stages), "stage is", "stages are")
+        told.insert(0, f"The run {stands}: {done} finished, what later ones add is left out.")
     return told

@@ -141,14 +141,25 @@ def _second(m: Measurements, s: Standing, level: str) -> str:
 
 def _unfinished(m: Measurements) -> Verdict:
     label = {"running": "Still running", "stopped": "Stopped", "failed": "Failed"}
-    remedies = tuple(
-        Remedy(cause=clean(f.causes[0].text), fix=clean(f.causes[0].fix)) for f in _errors(m)[:3]
-    )
+    remedies = [_remedy(f) for f in _errors(m)[:2]]
+    remedies += filter(None, [_diverged(m)])
+    if m.status in (RunStatus.FAILED, RunStatus.STOPPED):
+        remedies.append(_resumption(m))
     return Verdict(
         level="poor" if m.status == RunStatus.FAILED else "unknown",
         label=label.get(m.status, "Not evaluated"),
         text=_status_sentence(m) + " No model has been evaluated.",
-        remedies=remedies,
+        remedies=tuple(remedies[:3]),
+    )
+
+
+def _resumption(m: Measurements) -> Remedy:
+    failed = m.status == RunStatus.FAILED
+    return Remedy(
+        cause="Something outside the training ended it." if failed else "It was interrupted.",
+        fix=("Put that right and run" if failed else "Run")
+        + " the same command again: what is finished is not repeated.",
+        evidence=m.reason,
     )
 
 
@@ -167,17 +178,24 @@ def _status_sentence(m: Measurements) -> str:
 
 
 def _remedies(m: Measurements, s: Standing) -> list[Remedy]:
-    found = [
-        Remedy(cause=clean(f.title), fix=clean(f.causes[0].fix), evidence=clean(f.causes[0].text))
-        for f in _errors(m)[:2]
-    ]
+    found = [_remedy(f) for f in _errors(m)[:2]]
+    found += filter(None, [_diverged(m)])
     found += filter(None, (reason(m, s) for reason in _REASONS))
     if not found:
         found.append(_separability(m, s))
     return found
 
 
-def _diverged(m: Measurements, _s: Standing) -> Remedy | None:
+def _remedy(finding: Finding) -> Remedy:
+    first = max(finding.causes, key=lambda cause: cause.score)
+    return Remedy(
+        cause=clean(finding.title, limit=400),
+        fix=clean(first.fix, limit=500),
+        evidence=clean(first.text, limit=400),
+    )
+
+
+def _diverged(m: Measurements) -> Remedy | None:
     losses = [row.get("loss") for row in m.curves if row.get("split") == "train"]
     bad = sum(1 for loss in losses if isinstance(loss, float) and not math.isfinite(loss))
     if not bad:
@@ -307,7 +325,6 @@ def _separability(_m: Measurements, s: Standing) -> Remedy:
 
 
 _REASONS: tuple[Callable[[Measurements, Standing], Remedy | None], ...] = (
-    _diverged,
     _collapse,
     _underfit,
     _overfit,

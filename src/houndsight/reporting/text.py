@@ -113,9 +113,12 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h" + (f" {whole % 3600 // 60} min" if whole % 3600 // 60 else "")
 
 
+_WORD_STARTS = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"
+
+
 def rule_words(rule: str) -> str:
     """A rule's name in words: `DuplicatesAcrossSplits` as `Duplicates across splits`."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", clean(rule, limit=80)).split()
+    words = re.sub(_WORD_STARTS, " ", clean(rule, limit=80)).split()
     return " ".join(w if i == 0 or w.isupper() else w.lower() for i, w in enumerate(words))
 
 

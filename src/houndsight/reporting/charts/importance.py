@@ -52,7 +52,7 @@ def parameter_importance(
                     value=float(trial["value"]),
                 )
             )
-        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
+        evaluator = optuna.importance.FanovaImportanceEvaluator(n_trees=32, seed=0)
         found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     except (ValueError, RuntimeError):
         return {}

@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from houndsight.findings import Cause, Finding, Severity, State
+from houndsight.reporting import build_document
+from houndsight.reporting.document import Document, Findings, Gallery, Note, Table
+from houndsight.reporting.sections.findings import group_findings
+from houndsight.runs import Run, RunStatus
+
+SECTIONS = [
+    "findings",
+    "data",
+    "results",
+    "curves",
+    "search",
+    "classes",
+    "calibration",
+    "photos",
+    "time",
+    "repeat",
+]
+
+
+def finding(where: str, severity: Severity = Severity.WARNING, rule: str = "Rule") -> Finding:
+    return Finding(
+        rule=rule,
+        where=where,
+        severity=severity,
+        title=f"{where} is off.",
+        causes=(
+            Cause(text="unlikely", fix="b", score=0.1),
+            Cause(text="likely", fix="a", score=0.9),
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", ["document", "large_document", "hostile_document"])
+def test_a_finished_run_has_every_section(request: pytest.FixtureRequest, name: str) -> None:
+    document: Document = request.getfixturevalue(name)
+    assert [s.id for s in document.sections] == SECTIONS
+    assert not document.missing
+    assert len({c.id for c in document.charts()}) == len(document.charts())
+    assert all(c.alt and c.title for c in document.charts())
+
+
+def test_findings_come_first_and_fifty_layers_are_one() -> None:
+    groups = group_findings(
+        [finding("a", Severity.ERROR, "Grave"), *(finding(f"l{i}") for i in range(50))]
+    )
+    assert [g.rule for g in groups] == ["Grave", "Rule"]
+    assert groups[1].scope.startswith("and 49 more places")
+    assert len(groups[1].examples) == 12 and groups[1].left_out == 38
+    assert [r.cause for r in groups[1].remedies] == ["likely", "unlikely"]
+
+
+def test_settled_findings_stand_apart() -> None:
+    groups = group_findings([finding("a"), replace(finding("b"), state=State.RESOLVED)])
+    assert [g.resolved for g in groups] == [False, True]
+
+
+def test_a_run_that_has_just_begun_says_what_is_missing(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    run = Run.create(tmp_path_factory.mktemp("new"), kind="run", config={})
+    document = build_document(run)
+    assert document.verdict.label == "Still running"
+    assert any("photos.parquet is not there" in line for line in document.missing)
+    assert [s.id for s in document.sections] == ["findings", "data", "repeat"]
+
+
+@pytest.mark.parametrize("status", [RunStatus.STOPPED, RunStatus.FAILED])
+def test_a_run_that_ended_early(fake_run: Callable[..., Run], status: RunStatus) -> None:
+    document = build_document(fake_run(status=status))
+    assert document.missing[0].startswith("The run ")
+    assert "classes" not in {s.id for s in document.sections}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["photos.parquet", "predictions.parquet", "trials.jsonl", "metrics.jsonl", "findings.jsonl"],
+)
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_any_part_may_be_missing_or_damaged(
+    fake_run: Callable[..., Run], name: str, how: str
+) -> None:
+    run = fake_run()
+    path = run.folder / name
+    path.unlink() if how == "missing" else path.write_bytes(b"\x00\xff{]")
+    document = build_document(run)
+    assert document.verdict.level in ("good", "soso", "poor")
+    if name != "findings.jsonl":
+        assert any(name in line for line in document.missing)
+
+
+def test_pictures_that_are_missing_or_damaged_are_left_out(fake_run: Callable[..., Run]) -> None:
+    run = fake_run(skill=2.0)
+    for path in run.images.iterdir():
+        path.write_bytes(b"no picture") if path.name.startswith("photo") else path.unlink()
+    photos = next(s for s in build_document(run).sections if s.id == "photos")
+    assert all(isinstance(b, Note) for b in photos.blocks)
+
+
+def test_galleries_do_not_repeat_a_photo(document: Document) -> None:
+    galleries = [b for s in document.sections for b in s.blocks if isinstance(b, Gallery)]
+    assert [g.title for g in galleries][:2] == ["Worst mistakes", "More labels to doubt"]
+    told = [p.lines[-1] for g in galleries[:2] for p in g.photos]
+    assert len(set(told)) == len(told)
+
+
+def test_the_protocol_says_which_figure_is_which(fake_run: Callable[..., Run]) -> None:
+    run = fake_run()
+    run.set_results(protocol="repeated k-fold, 5 folds three times")
+    document = build_document(run)
+    assert "each held out in turn" in document.verdict.text
+    results = next(s for s in document.sections if s.id == "results")
+    notes = [b.text for b in results.blocks if isinstance(b, Note)]
+    assert "is not itself measured" in notes[0]
+    table = next(b for b in results.blocks if isinstance(b, Table))
+    assert table.columns[1].title == "K-fold"
+
+
+def test_settings_are_exact(document: Document) -> None:
+    repeat = next(s for s in document.sections if s.id == "repeat")
+    rows = [row for block in repeat.blocks for row in getattr(block, "rows", ())]
+    assert ("weight decay", "0.00042") in rows
+    assert ("learning rate", "0.0003") in rows
+    assert ("Data fingerprint", "9f2c7a1d5be04c66") in rows
+
+
+def test_trials_are_ranked_and_the_best_is_marked(document: Document) -> None:
+    search = next(s for s in document.sections if s.id == "search")
+    table = next(b for b in search.blocks if isinstance(b, Table))
+    values = [row[1].value for row in table.rows]
+    assert values == sorted(values, key=float) and table.marked == 0
+    assert "2 stopped early" in search.lead
+
+
+def test_a_run_without_findings_says_so(fake_run: Callable[..., Run]) -> None:
+    run = fake_run()
+    (run.folder / "findings.jsonl").unlink()
+    section = build_document(run).sections[0]
+    assert section.id == "findings" and not any(isinstance(b, Findings) for b in section.blocks)

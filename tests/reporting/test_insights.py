@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from houndsight.findings import Cause, Finding, Severity
+from houndsight.reporting.insights import judge, standing, wilson_interval
+from houndsight.reporting.measurements import Measurements, Predictions, read_measurements
+from houndsight.runs import Run, RunStatus
+
+
+def test_wilson_interval_of_a_known_case() -> None:
+    low, high = wilson_interval(81, 263)  # Newcombe, Statistics in Medicine 17, 1998, table I
+    assert (round(low, 4), round(high, 4)) == (0.2553, 0.3662)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def told(
+    run: Run,
+    *,
+    labels: list[int],
+    predicted: list[int],
+    classes: int,
+    train: float | None = None,
+    valid: float | None = None,
+    findings: list[Finding] | None = None,
+    counts: dict[str, Any] | None = None,
+    balanced: float | None = None,
+    status: RunStatus = RunStatus.COMPLETED,
+) -> Measurements:
+    """Measurements with these answers on the test split."""
+    n, given, said = len(labels), np.array(labels), np.array(predicted)
+    top1 = float((given == said).mean())
+    low, high = wilson_interval(top1 * n, n)
+    recalls = [float((said[given == c] == c).mean()) for c in set(labels)]
+    figures = {"top1": top1, "count": n, "top1_interval": [low, high]}
+    figures["balanced_accuracy"] = balanced if balanced is not None else float(np.mean(recalls))
+    metrics: dict[str, Any] = {"test": figures}
+    metrics |= {} if train is None else {"train": {"top1": train}}
+    metrics |= {} if valid is None else {"valid": {"top1": valid}}
+    return Measurements(
+        run=run,
+        status=status,
+        reason="",
+        classes=tuple(f"class {i}" for i in range(classes)),
+        results={"metrics": metrics},
+        plan={},
+        config={},
+        environment={},
+        stages={},
+        findings=findings or [],
+        trials=[],
+        curves=[],
+        counts=counts or {},
+        predictions=Predictions(
+            ids=np.arange(n),
+            paths=[f"{i}.jpg" for i in range(n)],
+            splits=np.array(["test"] * n),
+            labels=given,
+            predicted=said,
+            confidence=np.full(n, 0.9, np.float32),
+            probabilities=None,
+        ),
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Any) -> Run:
+    return Run.create(tmp_path / "run", kind="run", config={})
+
+
+def test_good(run: Run) -> None:
+    labels = [0, 1] * 100
+    verdict = judge(told(run, labels=labels, predicted=[*labels[:-6], 1, 0, 1, 0, 1, 0], classes=2))
+    assert verdict.level == "good"
+    assert not verdict.remedies
+    assert "97.0" in verdict.text and "interval" in verdict.text
+
+
+def test_naming_only_the_frequent_class_is_poor_and_says_so(run: Run) -> None:
+    verdict = judge(told(run, labels=[0] * 60 + [1] * 40, predicted=[0] * 100, classes=2))
+    assert verdict.level == "poor"
+    assert "no better than always answering “class 0” (60.0" in verdict.text
+    causes = " ".join(r.cause for r in verdict.remedies)
+    assert "nearly everything" in causes
+    assert all(r.fix for r in verdict.remedies)
+
+
+def test_high_top1_over_rare_classes_is_not_good(run: Run) -> None:
+    verdict = judge(told(run, labels=[0] * 190 + [1] * 10, predicted=[0] * 200, classes=2))
+    assert verdict.level == "poor"
+    assert any("Rare classes" in r.cause for r in verdict.remedies)
+
+
+def test_few_test_photos_are_not_enough_for_good(run: Run) -> None:
+    labels = [0, 1] * 6
+    verdict = judge(told(run, labels=labels, predicted=labels, classes=2))
+    assert verdict.level == "soso"
+    assert "So few photos" in verdict.text
+    assert any("Too few photos" in r.cause for r in verdict.remedies)
+
+
+def half_right(seed: int = 0) -> tuple[list[int], list[int]]:
+    random = np.random.default_rng(seed)
+    labels = np.tile(np.arange(5), 40)
+    wrong = random.random(200) > 0.5
+    return labels.tolist(), np.where(wrong, random.integers(0, 5, 200), labels).tolist()
+
+
+@pytest.mark.parametrize(
+    ("more", "cause"),
+    [
+        ({"train": 0.99}, "memorises"),
+        ({"train": 0.6}, "does not fit even"),
+        ({"valid": 0.9}, "Validation promised more"),
+        ({"counts": {"train": np.full(5, 6)}}, "few photos to learn from"),
+        ({}, "features do not tell these classes apart"),
+    ],
+)
+def test_each_cause_is_found(run: Run, more: dict[str, Any], cause: str) -> None:
+    labels, predicted = half_right()
+    verdict = judge(told(run, labels=labels, predicted=predicted, classes=5, **more))
+    assert verdict.level in ("soso", "poor")
+    assert any(cause in r.cause for r in verdict.remedies), verdict.remedies
+
+
+def test_one_confused_pair_is_named(run: Run) -> None:
+    labels = [0] * 50 + [1] * 50 + [2] * 50
+    predicted = [0] * 50 + [2] * 40 + [1] * 10 + [2] * 50
+    verdict = judge(told(run, labels=labels, predicted=predicted, classes=3))
+    assert "“class 1” taken for “class 2”" in verdict.remedies[0].cause
+
+
+def test_an_error_finding_takes_the_trust_and_comes_first(run: Run) -> None:
+    leak = Finding(
+        rule="DuplicatesAcrossSplits",
+        where="",
+        severity=Severity.ERROR,
+        title="90 test photos are training photos.",
+        causes=(Cause(text="Copies.", fix="Delete them."),),
+    )
+    labels = [0, 1] * 100
+    m = told(run, labels=labels, predicted=labels, classes=2, findings=[leak])
+    verdict = judge(m)
+    assert verdict.level == "soso"
+    assert "cannot be trusted" in verdict.text
+    assert verdict.remedies[0].fix == "Delete them."
+
+
+def test_a_run_writing_its_own_report_counts_as_finished(run: Run) -> None:
+    labels = [0, 1] * 100
+    m = told(run, labels=labels, predicted=labels, classes=2, status=RunStatus.RUNNING)
+    assert m.finished
+    assert "not finished" not in judge(m).text
+
+
+def test_an_unevaluated_run_has_a_verdict_with_a_way_out(fake_run: Callable[..., Run]) -> None:
+    verdict = judge(read_measurements(fake_run(status=RunStatus.FAILED)))
+    assert verdict.label == "Failed"
+    assert "The disk is full" in verdict.text
+    assert any("diverged" in r.cause for r in verdict.remedies)
+    assert any("run the same command again" in r.fix for r in verdict.remedies)
+
+
+def test_headline_without_results_comes_from_predictions(fake_run: Callable[..., Run]) -> None:
+    run = fake_run()
+    run.set_results(metrics={})
+    s = standing(read_measurements(run))
+    assert s is not None and 0 < s.low < s.top1 < s.high < 1
