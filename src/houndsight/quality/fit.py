@@ -126,7 +126,7 @@ def overfitted(result: Result) -> list[Finding]:
                 ),
                 Cause(
                     text="The training photos differ from the others: other days, cameras, places.",
-                    fix="Mix the sources over the splits, and keep what belongs together by --group.",
+                    fix="Mix the sources over the splits; keep what belongs together by --group.",
                     score=0.4,
                     evidence=evidence,
                 ),

@@ -9,12 +9,18 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import binom, hypergeom
 
-__all__ = ["at_least", "holm", "stratified_excess"]
+__all__ = ["at_least", "holm", "more_often", "stratified_excess"]
 
 
 def at_least(count: int, trials: int, share: float) -> float:
     """The chance of `count` or more of `trials` when each happens with probability `share`."""
     return float(binom.sf(count - 1, trials, share))
+
+
+def more_often(count: int, trials: int, other_count: int, other_trials: int) -> float:
+    """The chance of so many or more of `trials` when the others do it as often (Fisher 1935)."""
+    total, happened = trials + other_trials, count + other_count
+    return float(hypergeom.sf(count - 1, total, happened, trials))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -33,7 +39,7 @@ def stratified_excess(
 ) -> tuple[float, float]:
     """Whether a group has more mistakes than its own classes explain.
 
-    The exact conditional test of a common odds ratio over 2 × 2 tables (Mehta, Patel and Gray
+    The exact conditional test of a common odds ratio over 2 by 2 tables (Mehta, Patel and Gray
     1985): within each stratum the group's mistakes are hypergeometric when the group does not
     matter, and their sum is the convolution of those.
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from houndsight.findings import Cause, Finding, Severity
 from houndsight.quality.result import Result
-from houndsight.quality.significance import at_least, holm
+from houndsight.quality.significance import holm, more_often
 
 __all__ = ["weak_classes"]
 
@@ -23,13 +23,20 @@ FEW = 0.5
 
 
 def weak_classes(result: Result) -> list[Finding]:
-    """A finding for each class whose recall is significantly low (binomial, Holm)."""
+    """A finding for each class whose recall is significantly low (Fisher's exact test
+    against all other classes, Holm)."""
     labels = np.asarray(result.labels)
     counts = np.bincount(labels, minlength=len(result.classes))
     mistakes = np.bincount(labels[result.wrong], minlength=len(result.classes))
     candidates = [i for i in range(len(counts)) if counts[i] >= LEAST_PHOTOS]
     rates = {i: _others(i, counts, mistakes) for i in candidates}
-    p_values = holm([at_least(mistakes[i], counts[i], rates[i]) for i in candidates])
+    photos, wrong = int(counts.sum()), int(mistakes.sum())
+    p_values = holm(
+        [
+            more_often(mistakes[i], counts[i], wrong - mistakes[i], photos - counts[i])
+            for i in candidates
+        ]
+    )
     weak = [
         (p, i)
         for p, i in zip(p_values, candidates, strict=True)
@@ -92,7 +99,7 @@ def _causes(result: Result, class_index: int, rows: npt.NDArray[Any]) -> tuple[C
                     "the labels of both, or merge them if the difference does not matter."
                 ),
                 score=0.6,
-                evidence=f"{given[other]} of its {len(rows)} mistakes were {result.classes[other]}.",
+                evidence=f"{given[other]} of {len(rows)} mistakes were {result.classes[other]}.",
             )
         )
     spread = np.count_nonzero(given)

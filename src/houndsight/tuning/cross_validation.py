@@ -48,6 +48,13 @@ class CrossValidation:
             logits[held_out] = fit(fitter, parameters, solver).logits(self._features[held_out])
         return logits
 
+    def logits_of(self, head: HeadParameters) -> npt.NDArray[np.float32]:
+        """As `logits`, for the parameters of a head as they stand."""
+        logits = np.empty((len(self.labels), self.classes), np.float32)
+        for held_out, fitter in self._fitters:
+            logits[held_out] = fitter.fit(head).logits(self._features[held_out])
+        return logits
+
     def evaluate(self, parameters: Mapping[str, Value], solver: str) -> dict[str, float]:
         """The figures of all photos out of fold, after one common temperature."""
         logits = self.logits(parameters, solver)
@@ -102,7 +109,7 @@ def tune_by_cross_validation(
     logits = judge.logits(chosen, settings.solver)
     return Tuned(
         parameters=chosen,
-        head=head_parameters(chosen, settings.solver),
+        head=head_parameters(chosen, features, settings.solver),
         temperature=fit_temperature(logits, judge.labels),
         metrics=result.best.metrics,
         result=result,
@@ -128,5 +135,5 @@ def out_of_fold_probabilities(
     """
     numbers = fold_numbers(labels, folds, groups=groups, seed=seed)
     judge = CrossValidation(features, labels, classes, numbers, seed=seed)
-    logits = judge.logits(parameters.to_json(), "lbfgs")
+    logits = judge.logits_of(parameters)
     return softmax(logits, fit_temperature(logits, judge.labels)).astype(np.float32)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from houndsight.training.head import FittedHead, HeadFitter, HeadParameters
 from houndsight.tuning.parameters import (
@@ -19,6 +21,8 @@ from houndsight.tuning.parameters import (
 
 __all__ = ["first_guess", "fit", "head_parameters", "head_space", "sgd_space"]
 
+Features = npt.NDArray[Any] | Tensor
+
 SGD_EPOCHS = 5
 """The original project's."""
 
@@ -29,9 +33,14 @@ BATCH_SIZES = (32, 64, 128, 256, 512)
 
 
 def head_space(labels: npt.NDArray[Any]) -> dict[str, Parameter]:
-    """What is searched for heads trained to convergence on photos with these labels `(n,)`."""
+    """What is searched for heads trained to convergence on photos with these labels `(n,)`.
+
+    `weight_decay` is meant for features of unit length, whatever `normalise` does: scikit-learn's
+    C from 100 down to 1/30.
+    """
+    count = max(len(labels), 1)
     space: dict[str, Parameter] = {
-        "weight_decay": ContinuousParameter(1e-6, 1e-1, "logarithmic"),
+        "weight_decay": ContinuousParameter(0.01 / count, 30 / count, "logarithmic"),
         "label_smoothing": ContinuousParameter(0.0, 0.3, "linear"),
         "normalise": CategoricalParameter(["l2", "standardise"]),
     }
@@ -84,17 +93,33 @@ def _clip(parameter: Parameter, value: Value) -> Value:
     return parameter.check("", min(max(value, low), high))
 
 
-def head_parameters(parameters: Mapping[str, Value], solver: str = "lbfgs") -> HeadParameters:
-    """The head's own part of a trial's parameters."""
+def head_parameters(
+    parameters: Mapping[str, Value], features: Features, solver: str = "lbfgs"
+) -> HeadParameters:
+    """The head's own part of a trial's parameters, for training features `(n, d)`.
+
+    A penalty on weights means the less the longer the features are, so with L-BFGS the weight
+    decay is multiplied by their mean squared length after normalisation.
+    """
     known = {field.name for field in HeadParameters.describe()}
     given: dict[str, Any] = {name: v for name, v in parameters.items() if name in known}
-    defaults: dict[str, Any] = {"normalise": "standardise"} if solver == "sgd" else {}
-    return HeadParameters(**(defaults | given))
+    if solver == "sgd":
+        return HeadParameters(**({"normalise": "standardise"} | given))
+    head = HeadParameters(**given)
+    return replace(head, weight_decay=head.weight_decay * _squared_length(features, head.normalise))
+
+
+def _squared_length(features: Features, normalise: str) -> float:
+    if normalise == "l2":
+        return 1.0
+    if normalise == "standardise":
+        return float(features.shape[1])
+    return float((features**2).sum(1).mean())
 
 
 def fit(fitter: HeadFitter, parameters: Mapping[str, Value], solver: str) -> FittedHead:
     """The head with a trial's parameters, by either solver."""
-    head = head_parameters(parameters, solver)
+    head = head_parameters(parameters, fitter.features, solver)
     if solver == "lbfgs":
         return fitter.fit(head)
     rate, batch = parameters["learning_rate"], parameters["batch_size"]

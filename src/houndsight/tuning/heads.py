@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from houndsight.events import Listener
 from houndsight.training.head import FittedHead, HeadFitter, HeadParameters
-from houndsight.tuning.head_space import first_guess, fit, head_parameters, head_space, sgd_space
+from houndsight.tuning.head_space import first_guess, fit, head_space, sgd_space
 from houndsight.tuning.history import Direction, TrialRecord
 from houndsight.tuning.parameters import Space
 from houndsight.tuning.settings import OBJECTIVE_DIRECTIONS, TuningSettings
@@ -81,8 +81,8 @@ def search_heads(
     tuner = head_tuner(labels, settings, space=space, log=log, warm_start=warm_start)
     keeper = _Keeper(fitter, settings)
     result = tuner.run(keeper.evaluate, listener=listener, stage=stage)
-    parameters = head_parameters(result.best.parameters, settings.solver)
-    return HeadSearch(keeper.head_of(result.best), parameters, result)
+    fitted = keeper.head_of(result.best)
+    return HeadSearch(fitted, fitted.parameters, result)
 
 
 def head_tuner(

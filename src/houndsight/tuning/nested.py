@@ -12,13 +12,15 @@ import hashlib
 import io
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import stats
 
 from houndsight.events import Emitter, Listener, StageEnded, StageProgress, StageStarted
@@ -69,7 +71,7 @@ class NestedResult:
     @property
     def parameters(self) -> HeadParameters:
         """The hyperparameters of the model that ships."""
-        return self.chosen.head
+        return self.fitted.parameters
 
     @property
     def protocol(self) -> str:
@@ -127,26 +129,35 @@ def nested_search(
         TuningError: every trial failed.
     """
     settings = settings or TuningSettings()
-    labels = np.asarray(labels)
-    job = _Job(features, labels, classes, groups, settings, space, inner_folds, keep)
-    emit, clock = Emitter([listener] if listener else []), time.monotonic()
+    job = _Job(
+        features, np.asarray(labels), classes, groups, settings, space, folds, inner_folds, keep
+    )
+    emit = Emitter([listener] if listener else [])
+    with _one_thread():
+        return _run(job, repeats, seconds, log, emit, stage)
+
+
+def _run(
+    job: _Job, repeats: int, seconds: float, log: Path | None, emit: Emitter, stage: str
+) -> NestedResult:
+    clock, folds = time.monotonic(), job.folds
     text = f"Tuning and judging on {repeats} times {folds} folds"
     emit(StageStarted(stage=stage, text=text, total=repeats * folds + 1, unit="folds"))
     outer: list[_Repeat] = []
     for repeat in range(repeats):
-        outer.append(job.repeat(repeat, folds, emit, stage, total=repeats * folds + 1))
+        outer.append(job.repeat(repeat, emit, stage, total=repeats * folds + 1))
         spent = time.monotonic() - clock
         if spent + spent / (repeat + 1) > seconds:
             break
     chosen = tune_by_cross_validation(
-        features,
-        labels,
-        classes,
-        settings=settings,
-        folds=inner_folds,
-        groups=groups,
-        seed=settings.seed,
-        space=space,
+        job.features,
+        job.labels,
+        job.classes,
+        settings=job.settings,
+        folds=job.inner_folds,
+        groups=job.groups,
+        seed=job.settings.seed,
+        space=job.space,
         log=log,
     )
     result = _summary(job, outer, chosen)
@@ -170,18 +181,19 @@ class _Job:
     groups: Array | None
     settings: TuningSettings
     space: Space | None
+    folds: int
     inner_folds: int
     keep: Path | None
 
-    def repeat(self, repeat: int, folds: int, emit: Emitter, stage: str, *, total: int) -> _Repeat:
+    def repeat(self, repeat: int, emit: Emitter, stage: str, *, total: int) -> _Repeat:
         """Every photo predicted once."""
         seed = self.settings.seed + 1000 * (repeat + 1)
-        numbers = fold_numbers(self.labels, folds, groups=self.groups, seed=seed)
+        numbers = fold_numbers(self.labels, self.folds, groups=self.groups, seed=seed)
         probabilities = np.empty((len(self.labels), self.classes), np.float32)
         for number in range(int(numbers.max()) + 1):
             held_out = numbers == number
             probabilities[held_out] = self._fold(held_out, seed, f"{repeat}-{number}")
-            done = repeat * folds + number + 1
+            done = repeat * self.folds + number + 1
             emit(StageProgress(stage=stage, done=done, total=total))
         return _Repeat(probabilities, numbers)
 
@@ -224,6 +236,17 @@ class _Job:
         for array in (self.features, self.labels, self.groups, held_out):
             digest.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Many small solves are quicker without threads, and then do not depend on their number."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _read(path: Path) -> Probabilities | None:

@@ -56,7 +56,8 @@ class Hyperband(Strategy):
 
     def should_stop(self, history: History, trial: RunningTrial) -> bool:
         """Whether the trial's last report reaches a rung of its bracket and is not good enough."""
-        if not trial.intermediate:
+        reports = self._reaching_rungs(trial.intermediate)
+        if not reports or reports[-1] != trial.intermediate[-1]:
             return False
         alone = replace(history, finished=(), pending=(), earlier=())
         study = empty_study(alone, TPESampler(seed=0), self._pruner())
@@ -64,7 +65,7 @@ class Hyperband(Strategy):
             self._replay(study, history, record)
         for _ in history.pending:  # they only keep the numbers, and so the brackets, in step
             study.tell(study.ask(), state=TrialState.FAIL)
-        return _reports(study, trial.intermediate)
+        return _report(study.ask(), reports)
 
     def _replay(self, study: optuna.Study, history: History, record: TrialRecord) -> None:
         """Let the pruner see a past trial's reports, so that it fills the bracket's rungs."""
@@ -72,15 +73,23 @@ class Hyperband(Strategy):
             study.add_trial(frozen(history.space, record))
             return
         running = study.ask()
-        for step, value in record.intermediate:
-            running.report(value, step)
-            running.should_prune()
+        _report(running, self._reaching_rungs(record.intermediate))
         stopped = record.state == records.TrialState.STOPPED
         study.tell(
             running,
             None if stopped else record.value,
             state=TrialState.PRUNED if stopped else TrialState.COMPLETE,
         )
+
+    def _reaching_rungs(self, reports: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+        """The reports that are the first at or after a rung; the others decide nothing."""
+        reaching, rung = [], self.min_resource
+        for step, value in reports:
+            if step >= rung:
+                reaching.append((step, value))
+            while rung <= step:
+                rung *= self.reduction_factor
+        return reaching
 
     def _pruner(self) -> HyperbandPruner:
         return HyperbandPruner(
@@ -90,10 +99,10 @@ class Hyperband(Strategy):
         )
 
 
-def _reports(study: optuna.Study, intermediate: Sequence[tuple[int, float]]) -> bool:
-    running = study.ask()
+def _report(running: optuna.Trial, reports: Sequence[tuple[int, float]]) -> bool:
+    """Let the pruner see each report; its verdict on the last."""
     stop = False
-    for step, value in intermediate:
+    for step, value in reports:
         running.report(value, step)
         stop = running.should_prune()
     return stop
