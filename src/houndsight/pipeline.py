@@ -112,8 +112,18 @@ def run_exists(folder: Path) -> bool:
 def _stages(record: Run, config: RunConfig, emit: Emitter) -> None:
     """The job itself. Heavy packages load here, so that importing this module stays quick."""
     from houndsight.models.features import FeatureCache
-    from houndsight.stages import backbone, check, evaluate, explain, features
-    from houndsight.stages import plan, save, train, tune
+    from houndsight.stages import (
+        backbone,
+        check,
+        evaluate,
+        explain,
+        features,
+        plan,
+        report,
+        save,
+        train,
+        tune,
+    )
     from houndsight.stages.context import Context
 
     context = Context(run=record, config=config, emit=emit, cache=FeatureCache())
@@ -124,9 +134,9 @@ def _stages(record: Run, config: RunConfig, emit: Emitter) -> None:
     search = tune.search(context, table, planned)
     trained = train.fit(context, photos, chosen, search, planned)
     judged = evaluate.evaluate(context, photos, table, trained, search)
-    explain.find(context, photos, table, judged, search)
+    explain.find(context, photos, table, trained, judged, search)
     save.save_model(context, photos, trained)
-    explain.report(context, photos, trained.classifier)
+    report.report(context, photos, trained.classifier)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

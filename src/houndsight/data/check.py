@@ -110,9 +110,10 @@ def check(
     left = photos.folder.with_hashes(photos.facts["hash"].to_pylist())
     left.require_classes()
     look_alikes = _groups(len(photos), pairs)
+    drawn = left.with_splits(settings, look_alikes)
     return CheckResult(
-        sorted([*folder.findings, *checking.findings], key=lambda finding: finding.severity.rank),
-        left.with_splits(settings, look_alikes),
+        sorted([*drawn.findings, *checking.findings], key=lambda finding: finding.severity.rank),
+        drawn,
         checking.set_aside,
         photos.facts.drop_columns(["signature"]),
         look_alikes,

@@ -186,6 +186,10 @@ class ImageFolder:
         """The folder with content hashes, given in the order of the table."""
         return self._with_column("hash", pa.array(hashes, pa.string()))
 
+    def with_groups(self, groups: Sequence[str | None]) -> ImageFolder:
+        """The folder with groups, given in the order of the table; null stands alone."""
+        return self._with_column("group", pa.array(groups, pa.string()))
+
     def fingerprint(self) -> str:
         """A hash of what there is to learn from: 32 hex digits.
 

@@ -29,7 +29,7 @@ def check_photos(context: Context) -> ImageFolder:
     with context.stage("check", "Checking the photos") as outcome:
         found = ImageFolder.open(context.config.source, settings, listener=context.within("check"))
         result = check(found, settings, listener=context.within("check"))
-        photos = result.folder
+        photos = _with_look_alikes(result.folder, result.look_alikes)
         photos.write_photos(run.photos)
         run.add_findings(result.findings)
         counts = {name: len(photos.split(name)) for name in ("train", "valid", "test")}
@@ -53,6 +53,18 @@ def check_photos(context: Context) -> ImageFolder:
             f"{set_aside:,} set aside, {len(result.findings)} findings"
         )
     return photos
+
+
+def _with_look_alikes(photos: ImageFolder, look_alikes: np.ndarray) -> ImageFolder:
+    """Near-duplicates that are in no group of the person's own become one."""
+    codes, counts = np.unique(look_alikes, return_counts=True)
+    several = set(codes[counts > 1].tolist())
+    given = photos.table["group"].to_pylist()
+    groups = [
+        f"look-alikes {code}" if group is None and code in several else group
+        for group, code in zip(given, look_alikes.tolist(), strict=True)
+    ]
+    return photos.with_groups(groups)
 
 
 def _sizes(facts: Any) -> tuple[np.ndarray, np.ndarray]:

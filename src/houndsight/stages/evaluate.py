@@ -83,12 +83,8 @@ def _judge(
 ) -> Judged:
     """Probabilities of one split; a probe reads the cached features, a fine-tuned net photos."""
     if trained.model == PROBE:
-        import torch
-
         features, labels = table.part(split)
-        with torch.inference_mode():
-            logits = trained.classifier.head(torch.from_numpy(features)).numpy()
-        ids = table.ids_of(split)
+        logits, ids = trained.logits(features), table.ids_of(split)
     else:
         preprocessing = trained.classifier.backbone.preprocessing
         workers = context.config.data.workers

@@ -1,84 +1,142 @@
-"""Stage 5, second half: what is wrong and why, the pictures for it, and the report."""
+"""Findings that need features or predictions: labels, look-alikes, groups, classes, fit."""
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
-import pyarrow.parquet as pq
-from PIL import Image
 
-from houndsight.data.decode import PhotoError, decode
-from houndsight.data.folder import ImageFolder, Split
-from houndsight.files import write_atomic
-from houndsight.models.classifier import Classifier
-from houndsight.reporting import write_report
-from houndsight.reporting.thumbnails import doubtful_labels, worst_mistakes, write_thumbnails
+from houndsight import quality
+from houndsight.data.facts import gather_facts
+from houndsight.data.folder import ImageFolder
+from houndsight.findings import Finding
 from houndsight.stages.context import Context
-from houndsight.stages.evaluate import Judged
+from houndsight.stages.evaluate import OUT_OF_FOLD, Judged
 from houndsight.stages.features import FeatureTable
+from houndsight.stages.train import PROBE, Trained
 from houndsight.stages.tune import Search
-from houndsight.training.gradcam import grad_cam, overlay
+from houndsight.training.metrics import evaluate_logits
+from houndsight.tuning.cross_validation import out_of_fold_probabilities
 
-__all__ = ["report"]
+__all__ = ["find"]
 
-ATTENTION_PHOTOS = 8
-"""How many photos get a Grad-CAM picture: half of them mistakes, half of them right."""
-THUMBNAILS = 24
+FEWEST_IN_A_GROUP = 2
+"""A class with fewer training photos cannot be divided into folds."""
 
 
 def find(
     context: Context,
     photos: ImageFolder,
     table: FeatureTable,
+    trained: Trained,
     judged: list[Judged],
     search: Search,
 ) -> None:
-    """Findings that need features or predictions: labels, groups, classes, calibration."""
+    """Write down what is wrong with labels, photos and model, each with cause and fix."""
+    if context.done("explain") is not None:
+        return
+    with context.stage("explain", "Looking for causes", unit="checks") as outcome:
+        told = _Told(photos, table)
+        last = judged[-1]
+        findings = [
+            *_disputed(told, table, judged, search),
+            *quality.embedding_duplicates(
+                table.features,
+                labels=table.labels,
+                splits=table.splits.tolist(),
+                paths=told.paths(table.ids),
+                classes=told.classes,
+            ),
+            *_failing(context, told, photos, table, last),
+            *quality.explain(_result(told, table, trained, last)),
+        ]
+        context.run.add_findings(findings)
+        outcome.text = f"Looked for causes: {len(findings)} findings"
 
 
-def report(context: Context, photos: ImageFolder, classifier: Classifier) -> None:
-    """Write thumbnails, Grad-CAM pictures, `report.html` and `report.pdf`."""
-    with context.stage("report", "Writing the report", unit="files") as outcome:
-        predictions = pq.read_table(context.run.predictions)
-        everything = photos.all()
-        mistakes = worst_mistakes(predictions, most=THUMBNAILS)
-        doubtful = doubtful_labels(predictions, most=THUMBNAILS)
-        attention = _attention_ids(predictions, mistakes)
-        write_thumbnails(context.run, everything, [*mistakes, *doubtful, *attention])
-        _write_attention(context, everything, classifier, attention)
-        pages = write_report(context.run, pdf=context.config.run.pdf)
-        outcome.text = f"Wrote {' and '.join(page.name for page in pages)}"
+class _Told:
+    """Photos and classes as people read them."""
+
+    def __init__(self, photos: ImageFolder, table: FeatureTable) -> None:
+        self.classes = [c.name for c in photos.classes]
+        self._paths = photos.table["path"]
+        ids = photos.table["id"].to_numpy()
+        self._place = np.full(int(ids.max()) + 1, -1, np.int64)
+        self._place[ids] = np.arange(len(ids))
+        self._row = np.full(int(ids.max()) + 1, -1, np.int64)
+        self._row[table.ids] = np.arange(len(table.ids))
+
+    def places(self, ids: np.ndarray) -> np.ndarray:
+        """Rows `(n,)` of the photos' table."""
+        return self._place[ids]
+
+    def rows(self, ids: np.ndarray) -> np.ndarray:
+        """Rows `(n,)` of the feature table."""
+        return self._row[ids]
+
+    def paths(self, ids: np.ndarray) -> list[str]:
+        """Paths relative to the photos' folder."""
+        return [str(p) for p in self._paths.take(self.places(ids)).to_pylist()]
 
 
-def _attention_ids(predictions: object, mistakes: list[int]) -> list[int]:
-    """The surest mistakes and the surest right answers of different classes."""
-    ids, labels, predicted, confidence = (
-        np.asarray(predictions.column(name))  # type: ignore[attr-defined]
-        for name in ("id", "class_index", "predicted", "confidence")
+def _disputed(
+    told: _Told, table: FeatureTable, judged: list[Judged], search: Search
+) -> list[Finding]:
+    """Labels that models which have not seen the photo dispute, in every split."""
+    parts = [(j.split, j.ids, j.labels, j.probabilities) for j in judged]
+    if judged[-1].split != OUT_OF_FOLD:
+        features, labels = table.part("train")
+        counts = np.bincount(labels)
+        if counts[counts > 0].min() >= FEWEST_IN_A_GROUP:
+            probabilities = out_of_fold_probabilities(
+                features, labels, len(told.classes), search.fitted.parameters
+            )
+            parts.append(("train", table.ids_of("train"), labels, probabilities))
+    ids = np.concatenate([ids for _, ids, _, _ in parts])
+    return quality.disputed_labels(
+        np.concatenate([p for *_, p in parts]),
+        np.concatenate([labels for _, _, labels, _ in parts]),
+        paths=told.paths(ids),
+        classes=told.classes,
+        splits=[split for split, ids, _, _ in parts for _ in ids],
     )
-    right = np.flatnonzero(labels == predicted)
-    right = right[np.argsort(-confidence[right], kind="stable")]
-    _, first = np.unique(labels[right], return_index=True)
-    chosen = right[np.sort(first)][: ATTENTION_PHOTOS // 2]
-    return [*mistakes[: ATTENTION_PHOTOS - len(chosen)], *(int(ids[row]) for row in chosen)]
 
 
-def _write_attention(
-    context: Context, everything: Split, classifier: Classifier, ids: list[int]
-) -> None:
-    """`images/gradcam-<id>.jpg`: where the evidence for the predicted class lies."""
-    place = {int(photo): row for row, photo in enumerate(everything.ids)}
-    paths, preprocessing = everything.paths(), classifier.backbone.preprocessing
-    for photo in ids:
-        target = context.run.images / f"gradcam-{photo}.jpg"
-        if target.exists() or photo not in place:
-            continue
-        try:
-            pixels = decode(paths[place[photo]], preprocessing)
-        except PhotoError:
-            continue
-        heat = grad_cam(classifier, pixels[None])[0]
-        buffer = io.BytesIO()
-        Image.fromarray(overlay(pixels, heat)).save(buffer, "JPEG", quality=85)
-        write_atomic(target, buffer.getvalue())
+def _failing(
+    context: Context, told: _Told, photos: ImageFolder, table: FeatureTable, judged: Judged
+) -> list[Finding]:
+    """Groups of photos that the model fails: by the person's groups, looks, and shape."""
+    places = told.places(judged.ids)
+    facts = gather_facts(photos, workers=context.config.data.workers).take(places)
+    given = [
+        None if group is None or group.startswith("look-alikes ") else group
+        for group in photos.table["group"].take(places).to_pylist()
+    ]
+    width, height = facts["width"].to_numpy(), facts["height"].to_numpy()
+    groups = [
+        *quality.category_groups("group", given),
+        *quality.slices("brightness", facts["brightness"].to_numpy()),
+        *quality.slices("sharpness", facts["sharpness"].to_numpy()),
+        *quality.slices("shorter side", np.minimum(width, height), unit="px"),
+        *quality.cluster_groups(table.features[told.rows(judged.ids)]),
+    ]
+    predicted = judged.probabilities.argmax(1)
+    return quality.failing_groups(predicted, judged.labels, groups, paths=told.paths(judged.ids))
+
+
+def _result(told: _Told, table: FeatureTable, trained: Trained, judged: Judged) -> quality.Result:
+    """The finished model, with its figures on its own training photos where that is cheap."""
+    features, labels = table.part("train") if judged.split != OUT_OF_FOLD else (None, None)
+    train_metrics: dict[str, float] = {}
+    if features is not None and trained.model == PROBE:
+        logits = trained.logits(features)
+        train_metrics = evaluate_logits(logits, labels, temperature=trained.temperature)
+    counts = np.bincount(
+        table.labels if labels is None else labels, minlength=len(told.classes)
+    ).tolist()
+    return quality.Result(
+        probabilities=judged.probabilities,
+        labels=judged.labels,
+        classes=told.classes,
+        paths=told.paths(judged.ids),
+        train_counts=counts,
+        train_metrics=train_metrics,
+    )

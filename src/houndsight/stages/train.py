@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from houndsight.data.folder import ImageFolder
 from houndsight.events import EpochEnded, EvaluationEnded, Event, StageProgress, StepEnded
@@ -36,6 +37,13 @@ class Trained:
     classifier: Classifier
     model: str
     temperature: float
+
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """Logits `(n, classes)` of pooled features `(n, d)`; only a probe's features are cached."""
+        assert self.model == PROBE
+        with torch.inference_mode():
+            logits: np.ndarray = self.classifier.head(torch.from_numpy(features)).numpy()
+        return logits
 
 
 def fit(
