@@ -28,7 +28,7 @@ epoch, after SIGTERM the step under way (also when a validation is under way, as
 
 def _crash(folder: Path, *moments: str) -> tuple[dict[str, Any], list[Any]]:
     command = [sys.executable, str(SCRIPT), str(folder), *moments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=1100)
     assert done.returncode == 0, done.stderr
     whole, *crashed = [json.loads(line) for line in done.stdout.splitlines()]
     return whole, crashed
@@ -60,6 +60,7 @@ def test_ends_with_the_same_bits_and_repeats_at_most_an_epoch(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("kind", ["SIGKILL", "SIGTERM"])
 def test_at_every_event(tmp_path: Path, kind: str) -> None:
     whole, crashed = _crash(tmp_path, f"{kind}:every")
