@@ -8,15 +8,14 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import timm
 import torch
 from torch import nn
 
 from houndsight.data.decode import Preprocessing
 from houndsight.data.names import ClassName
-from houndsight.models.architecture import build_parts
 from houndsight.models.artifact import ModelArtifact
 from houndsight.models.backbone import Backbone
 from houndsight.models.classifier import Classifier, Head
@@ -41,9 +40,7 @@ def make_classifier(seed: int = 0) -> Classifier:
     register()
     torch.manual_seed(seed)
     row = BACKBONES[NAME]
-    state: dict[str, Any] = {}
-    for part in build_parts(row):
-        state |= part.state_dict()
+    state = timm.create_model(row.architecture, pretrained=False, num_classes=0).state_dict()
     backbone = Backbone(row, state, preprocessing=PREPROCESSING)
     head = Head(row.feature_dim, len(CLASSES))
     nn.init.normal_(head.linear.weight, std=8.0)

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import tarfile
 import tempfile
 import threading
 import uuid
 import weakref
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,11 +33,16 @@ from houndsight.models.inputs import ImageLike, as_list, decode_all
 from houndsight.models.manifest import MANIFEST, WEIGHTS, FileEntry, Manifest, is_model_file
 from houndsight.models.manifest import versions as current_versions
 from houndsight.models.predictions import Predictions, softmax
+from houndsight.models.storage import find_model, flush, pack, recover, replace_folder
 from houndsight.models.unpack import unpack
+from houndsight.models.weights import (
+    build_classifier,
+    describe_backbone,
+    describe_head,
+    save_weights,
+)
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from houndsight.models.classifier import Classifier
 
 __all__ = ["ModelArtifact"]
@@ -75,8 +78,8 @@ class ModelArtifact:
         if manifest is None:
             assert classifier is not None
             manifest = Manifest(
-                backbone=_describe_backbone(classifier),
-                head=_describe_head(classifier),
+                backbone=describe_backbone(classifier),
+                head=describe_head(classifier),
                 classes=tuple(classes),
                 preprocessing=preprocessing or classifier.backbone.preprocessing,
                 temperature=float(temperature),
@@ -141,7 +144,7 @@ class ModelArtifact:
         with self._lock:
             if self._classifier is None:
                 assert self.folder is not None
-                self._classifier = _build_classifier(self.manifest, self.folder)
+                self._classifier = build_classifier(self.manifest, self.folder)
             return self._classifier
 
     # -- reading and writing ----------------------------------------------------------------
@@ -157,7 +160,7 @@ class ModelArtifact:
         path = Path(path)
         if path.is_file():
             return cls._load_archive(path)
-        folder = _model_folder(path)
+        folder = find_model(path)
         manifest = Manifest.read(folder)
         manifest.check_files(folder)
         return cls(manifest=_with_whole_graph(manifest), folder=folder)
@@ -202,14 +205,14 @@ class ModelArtifact:
             raise ArtifactError(f"graph is {graph!r}; it is one of {', '.join(GRAPH_FILES)}.")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            _recover(folder)
+            recover(folder)
             aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}")
             aside.mkdir()
         except OSError as error:
             raise ArtifactError(f"{folder} cannot be written: {error}.") from error
         try:
             check = self._write(aside, graph, check_images)
-            _replace_folder(aside, folder)
+            replace_folder(aside, folder)
         except OSError as error:
             raise ArtifactError(f"{folder} cannot be written: {error}.") from error
         finally:
@@ -221,7 +224,7 @@ class ModelArtifact:
         self, folder: Path, graph: str | None, check_images: NDArray[np.uint8] | None
     ) -> GraphCheck | None:
         classifier = self.classifier
-        _save_weights(classifier, folder / WEIGHTS)
+        save_weights(classifier, folder / WEIGHTS)
         check = None if graph is None else self._write_graph(folder, graph, check_images)
         names = [WEIGHTS]
         record: dict[str, Any] | None = None
@@ -231,7 +234,7 @@ class ModelArtifact:
         files = {name: FileEntry.of(folder / name) for name in names}
         self.manifest = replace(self.manifest, files=files, graph=record)
         self.manifest.write(folder)
-        _flush(folder)
+        flush(folder)
         return check
 
     def _write_graph(
@@ -270,7 +273,7 @@ class ModelArtifact:
         aside = tar_gz.with_name(f".{tar_gz.name}.{os.getpid()}")
         try:
             tar_gz.parent.mkdir(parents=True, exist_ok=True)
-            _pack(self.folder, [MANIFEST, *self.manifest.files], aside)
+            pack(self.folder, [MANIFEST, *self.manifest.files], aside)
             aside.replace(tar_gz)
         except OSError as error:
             raise ArtifactError(f"{tar_gz} cannot be written: {error}.") from error
@@ -358,136 +361,9 @@ class ModelArtifact:
         return softmax(network(np.asarray(images, dtype=np.float32)), self.temperature)
 
 
-def _describe_backbone(classifier: Classifier) -> dict[str, Any]:
-    backbone = classifier.backbone
-    return {
-        "name": backbone.name,
-        "weights_hash": backbone.weights_hash,
-        "origin": backbone.origin,
-        "licence": backbone.licence,
-    }
-
-
-def _describe_head(classifier: Classifier) -> dict[str, Any]:
-    classes, features = classifier.head.linear.weight.shape
-    return {
-        "normalise": classifier.head.normalise,
-        "features": int(features),
-        "classes": int(classes),
-    }
-
-
-def _save_weights(classifier: Classifier, path: Path) -> None:
-    from safetensors.torch import save_file
-
-    # Tensors that share storage or are not contiguous cannot stand in a safetensors file.
-    state = {k: v.detach().cpu().contiguous().clone() for k, v in classifier.state_dict().items()}
-    save_file(state, path, metadata={"format": "pt"})
-    path.chmod(0o644)
-
-
-def _build_classifier(manifest: Manifest, folder: Path) -> Classifier:
-    """The network of a model folder with its weights, in evaluation mode."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from houndsight.errors import WeightsError
-
-    path = folder / WEIGHTS
-    try:
-        return _filled_classifier(manifest, load_file(path))
-    except (SafetensorError, OSError) as error:
-        raise ArtifactError(f"{path} is not a safetensors file: {error}.") from error
-    except (RuntimeError, KeyError, ValueError, TypeError, WeightsError) as error:
-        raise ArtifactError(
-            f"{path} does not hold the weights of {manifest.backbone['name']!r} with "
-            f"{len(manifest.classes)} classes: {str(error)[:300]}"
-        ) from error
-
-
-def _filled_classifier(manifest: Manifest, state: dict[str, Tensor]) -> Classifier:
-    from houndsight.models.backbone import build_backbone
-    from houndsight.models.classifier import Classifier, Head
-
-    prefix = "backbone."
-    trunk = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    backbone = build_backbone(
-        str(manifest.backbone["name"]), trunk, preprocessing=manifest.preprocessing
-    )
-    normalise = manifest.head["normalise"]
-    if normalise not in ("none", "l2", "standardise"):
-        raise ValueError(f"this version knows no head that normalises by {normalise!r}")
-    head = Head(backbone.feature_dim, len(manifest.classes), normalise=normalise)
-    classifier = Classifier(backbone, head)
-    classifier.load_state_dict(state)
-    return classifier.eval()
-
-
-def _model_folder(path: Path) -> Path:
-    """The folder that holds `model.json`: `path`, or `path/model` of a run."""
-    inside = path / "model"
-    folder = inside if (path / "run.json").is_file() or inside.is_dir() else path
-    if (path / MANIFEST).is_file():
-        folder = path
-    if not folder.is_dir() and _previous(folder).is_dir():
-        return _previous(folder)
-    if folder == inside and not folder.is_dir():
-        raise ArtifactError(f"{path} holds no model yet; finish the run with --resume.")
-    if not folder.is_dir():
-        raise ArtifactError(f"{path} does not exist; give a run folder, a model or a model.tar.gz.")
-    return folder
-
-
 def _with_whole_graph(manifest: Manifest) -> Manifest:
     """The manifest, without a graph whose files it does not list."""
     if manifest.graph is None:
         return manifest
     needed = GRAPH_FILES.get(str(manifest.graph.get("kind")), ("",))
     return manifest if all(n in manifest.files for n in needed) else replace(manifest, graph=None)
-
-
-def _previous(folder: Path) -> Path:
-    """Where the old model stands for the moment between the two renames of a save."""
-    return folder.with_name(f".{folder.name}.previous")
-
-
-def _recover(folder: Path) -> None:
-    """Put the old model back that a save killed between its two renames left aside."""
-    previous = _previous(folder)
-    if previous.is_dir() and not folder.exists():
-        previous.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def _replace_folder(new: Path, folder: Path) -> None:
-    if not folder.exists():
-        new.rename(folder)
-        return
-    previous = _previous(folder)
-    folder.rename(previous)
-    new.rename(folder)
-    shutil.rmtree(previous, ignore_errors=True)
-
-
-def _flush(folder: Path) -> None:
-    """Bring every file to the disk before a rename makes it the model."""
-    for path in (p for p in folder.rglob("*") if p.is_file()):
-        with path.open("rb") as file, suppress(OSError):
-            os.fsync(file.fileno())
-
-
-def _pack(folder: Path, names: Sequence[str], target: Path) -> None:
-    import gzip
-
-    # Times and owners are left out so that the same model is the same archive.
-    with (
-        target.open("wb") as file,
-        gzip.GzipFile(fileobj=file, mode="wb", compresslevel=1, mtime=0, filename="") as plain,
-        tarfile.open(fileobj=plain, mode="w", format=tarfile.PAX_FORMAT) as tar,
-    ):
-        for name in names:
-            info = tar.gettarinfo(str(folder / name), arcname=name)
-            info.mtime, info.uid, info.gid, info.uname, info.gname = 0, 0, 0, "", ""
-            info.mode = 0o644
-            with (folder / name).open("rb") as source:
-                tar.addfile(info, source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -96,7 +97,7 @@ def torch_network(classifier: nn.Module, *, device: str = "cpu") -> Network:
     """`classifier` as a function of arrays, in float32 on `device`."""
     import torch
 
-    classifier = classifier.eval().to(device)
+    classifier = _on(classifier, device).eval()
 
     def network(images: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -104,6 +105,13 @@ def torch_network(classifier: nn.Module, *, device: str = "cpu") -> Network:
         return np.asarray(logits.float().cpu().numpy())
 
     return network
+
+
+def _on(module: nn.Module, device: str) -> nn.Module:
+    """The module on `device`: itself when it is there, else a copy, so that its owner's stays."""
+    if all(p.device.type == device.partition(":")[0] for p in module.parameters()):
+        return module
+    return copy.deepcopy(module).to(device)
 
 
 def _likeliest(
@@ -125,7 +133,7 @@ def _traced(classifier: nn.Module, size: int) -> Any:
     batch = torch.export.Dim("batch", min=1, max=65_536)
     with torch.no_grad():
         return torch.export.export(
-            classifier.eval().cpu(), (example,), dynamic_shapes=({0: batch},), strict=False
+            _on(classifier, "cpu").eval(), (example,), dynamic_shapes=({0: batch},), strict=False
         )
 
 

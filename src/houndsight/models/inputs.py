@@ -55,15 +55,19 @@ def decode_all(
         except DataError as error:
             return str(error)
 
+    starts = range(0, len(images), batch_size)
     with ThreadPoolExecutor(threads) as pool:
-        for start in range(0, len(images), batch_size):
-            results = list(pool.map(attempt, images[start : start + batch_size]))
+        batches = (pool.map(attempt, images[start : start + batch_size]) for start in starts)
+        # One batch is decoded while the caller computes the one before.
+        ahead = next(batches, None)
+        for start in starts:
+            assert ahead is not None
+            results, ahead = list(ahead), next(batches, None)
             good = [(start + i, r) for i, r in enumerate(results) if not isinstance(r, str)]
             bad = {start + i: r for i, r in enumerate(results) if isinstance(r, str)}
-            edge = preprocessing.size
-            pixels = [image for _, image in good] or [np.empty((0, edge, edge, 3), np.uint8)]
-            stacked = np.stack(pixels) if good else pixels[0]
-            yield [row for row, _ in good], stacked, bad
+            empty = np.empty((0, preprocessing.size, preprocessing.size, 3), np.uint8)
+            pixels = np.stack([image for _, image in good]) if good else empty
+            yield [row for row, _ in good], pixels, bad
 
 
 def _pixels(image: ImageLike, preprocessing: Preprocessing) -> NDArray[np.uint8]:

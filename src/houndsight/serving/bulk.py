@@ -149,17 +149,14 @@ def _rows(
     schema: pa.Schema,
 ) -> pa.RecordBatch:
     """One batch's rows in the photos' order."""
-    indices = np.concatenate([batch.indices, np.fromiter(batch.errors, np.int64)])
-    order = np.argsort(indices, kind="stable")
-    paths = photos.names.take(pa.array(indices[order]))
-    errors = [batch.errors.get(int(index)) for index in indices[order]]
+    indices = np.sort(np.concatenate([batch.indices, np.fromiter(batch.errors, np.int64)]))
+    paths = photos.names.take(pa.array(indices))
+    errors = [batch.errors.get(int(index)) for index in indices]
     good = np.array([error is None for error in errors])
-    classes = np.full(len(order), None, dtype=object)
-    full = np.zeros((len(order), len(names)), np.float32)
+    classes = np.full(len(indices), None, dtype=object)
+    full = np.zeros((len(indices), len(names)), np.float32)
     if good.any():
-        probabilities = backend.predict(batch.images)
-        # A row of the batch goes where its photo stands; the batch may have its own order.
-        full[np.flatnonzero(good)] = probabilities[np.argsort(batch.indices, kind="stable")]
+        full[good] = backend.predict(batch.images)  # both in ascending order of their indices
         classes[good] = names[full[good].argmax(axis=1)]
     return _record(schema, paths, pa.array(classes, pa.string()), full, good, errors)
 
@@ -284,7 +281,10 @@ def _claimed(aside: Path, key: dict[str, Any], overwrite: bool) -> Iterator[None
             raise RunLockedError(f"{aside} is being written by another process.") from error
         _agree(aside, key, overwrite)
         yield
-        shutil.rmtree(aside)
+        # By rename first: half a journal would be taken for the beginning of a new prediction.
+        emptied = aside.with_name(f".{aside.name}.{os.getpid()}")
+        aside.rename(emptied)
+        shutil.rmtree(emptied, ignore_errors=True)
 
 
 def _agree(aside: Path, key: dict[str, Any], overwrite: bool) -> None:
