@@ -89,7 +89,8 @@ class Finding:
 
     def resolved(self, step: int | None = None) -> Finding:
         """This finding, no longer true since `step`."""
-        return replace(self, state=State.RESOLVED, last_step=self.last_step if step is None else step)
+        last_step = self.last_step if step is None else step
+        return replace(self, state=State.RESOLVED, last_step=last_step)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they stand in `findings.jsonl`."""

@@ -42,7 +42,9 @@ class RunConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> RunConfig:
         """The configuration in a `run.json`."""
-        sections = {c.section: c.from_json(values.get(c.section, {})) for c in SECTIONS}
+        sections: dict[str, Any] = {
+            c.section: c.from_json(values.get(c.section, {})) for c in SECTIONS
+        }
         return cls(source=values["source"], **sections)
 
 

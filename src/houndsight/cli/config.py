@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from houndsight.config import Settings
+
 __all__ = ["config"]
 
 
@@ -28,7 +30,7 @@ def config(
     from houndsight.pipeline import SECTIONS
     from houndsight.serving.settings import ServingSettings
 
-    sections = [*SECTIONS, ServingSettings]
+    sections: list[type[Settings]] = [*SECTIONS, ServingSettings]
     resolved = resolve_all(sections, given={}, data_folder=photos)
     if as_json:
         rows = {

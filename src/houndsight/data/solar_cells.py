@@ -1,6 +1,6 @@
 """The demo's photos: electroluminescence photos of solar cells from the package `elpv-dataset`.
 
-2,624 photos of 300 × 300 px, each with the probability that the cell is defective, by
+2,624 photos of 300 x 300 px, each with the probability that the cell is defective, by
 Deitsch et al. (2019), "Automatic classification of defective photovoltaic module cells in
 electroluminescence images", licence CC BY-NC-SA 4.0. As in the paper, a cell is functional at
 probability 0 and defective above 0.5; the doubtful ones between are left out.

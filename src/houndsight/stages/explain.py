@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from houndsight import quality
 from houndsight.data.facts import gather_facts
@@ -17,6 +18,8 @@ from houndsight.training.metrics import evaluate_logits
 from houndsight.tuning.cross_validation import out_of_fold_probabilities
 
 __all__ = ["find"]
+
+Integers = npt.NDArray[np.int64]
 
 FEWEST_IN_A_GROUP = 2
 """A class with fewer training photos cannot be divided into folds."""
@@ -59,20 +62,20 @@ class _Told:
         self.classes = [c.name for c in photos.classes]
         self._paths = photos.table["path"]
         ids = photos.table["id"].to_numpy()
-        self._place = np.full(int(ids.max()) + 1, -1, np.int64)
+        self._place: Integers = np.full(int(ids.max()) + 1, -1, np.int64)
         self._place[ids] = np.arange(len(ids))
-        self._row = np.full(int(ids.max()) + 1, -1, np.int64)
+        self._row: Integers = np.full(int(ids.max()) + 1, -1, np.int64)
         self._row[table.ids] = np.arange(len(table.ids))
 
-    def places(self, ids: np.ndarray) -> np.ndarray:
+    def places(self, ids: Integers) -> Integers:
         """Rows `(n,)` of the photos' table."""
         return self._place[ids]
 
-    def rows(self, ids: np.ndarray) -> np.ndarray:
+    def rows(self, ids: Integers) -> Integers:
         """Rows `(n,)` of the feature table."""
         return self._row[ids]
 
-    def paths(self, ids: np.ndarray) -> list[str]:
+    def paths(self, ids: Integers) -> list[str]:
         """Paths relative to the photos' folder."""
         return [str(p) for p in self._paths.take(self.places(ids)).to_pylist()]
 
@@ -124,19 +127,17 @@ def _failing(
 
 def _result(told: _Told, table: FeatureTable, trained: Trained, judged: Judged) -> quality.Result:
     """The finished model, with its figures on its own training photos where that is cheap."""
-    features, labels = table.part("train") if judged.split != OUT_OF_FOLD else (None, None)
+    held_out = judged.split != OUT_OF_FOLD
+    features, labels = table.part("train") if held_out else (table.features, table.labels)
     train_metrics: dict[str, float] = {}
-    if features is not None and trained.model == PROBE:
+    if held_out and trained.model == PROBE:
         logits = trained.logits(features)
         train_metrics = evaluate_logits(logits, labels, temperature=trained.temperature)
-    counts = np.bincount(
-        table.labels if labels is None else labels, minlength=len(told.classes)
-    ).tolist()
     return quality.Result(
         probabilities=judged.probabilities,
         labels=judged.labels,
         classes=told.classes,
         paths=told.paths(judged.ids),
-        train_counts=counts,
+        train_counts=np.bincount(labels, minlength=len(told.classes)).tolist(),
         train_metrics=train_metrics,
     )

@@ -36,7 +36,8 @@ class FeatureTable:
 
     def ids_of(self, split: str) -> np.ndarray:
         """Photo ids of one split, in the order of `part`."""
-        return self.ids[self.splits == split]
+        ids: np.ndarray = self.ids[self.splits == split]
+        return ids
 
 
 def compute(context: Context, photos: ImageFolder, backbone: Backbone) -> FeatureTable:

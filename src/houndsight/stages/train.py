@@ -177,7 +177,7 @@ class _Curves:
         if self._losses:
             rate = max(self._rates, default=0.0)
             loss = float(np.mean(self._losses))
-            self._log.write(split="train", **where, loss=loss, learning_rate=rate)  # type: ignore[arg-type]
+            self._log.write(split="train", **where, loss=loss, learning_rate=rate)
         self._log.write(split="valid", **where, **self._valid)  # type: ignore[arg-type]
         self._losses.clear()
 
