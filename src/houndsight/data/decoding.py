@@ -23,6 +23,11 @@ __all__ = ["DecodedBatch", "decode_batches"]
 _WORTH_WORKERS = 48
 """Photos below which starting workers takes longer than decoding without them."""
 
+_NICENESS = 10
+"""A graph on all cores waits for its slowest thread at every layer, so a decoder that takes its
+turn on one core stops the others too. At this niceness it gets a tenth of a core that the graph
+wants and all of one that is free; when the graph has to wait for photos, every core is."""
+
 
 @dataclass(frozen=True)
 class DecodedBatch:
@@ -125,7 +130,8 @@ def _decode_ahead(
             for index, row in zip(indices, rows, strict=True)
         )
 
-    with WorkerPool(job, workers, shared_bytes=slots * batch_size * image_bytes) as pool:
+    size = slots * batch_size * image_bytes
+    with WorkerPool(job, workers, shared_bytes=size, niceness=_NICENESS) as pool:
         assert pool.memory is not None
         ring = np.frombuffer(pool.memory, np.uint8).reshape(slots, batch_size, edge, edge, 3)
         for batch in range(slots):

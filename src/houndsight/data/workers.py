@@ -64,11 +64,12 @@ class WorkerPool:
     `submit` items with their keys, then take `(key, answer)` pairs from `answers`. The answers
     of one worker come in order; those of different workers do not. A worker that dies is
     replaced and its items are done again; an item that a second worker dies on is answered by
-    `CRASHED`.
+    `CRASHED`. `niceness` is added to that of this process.
     """
 
-    def __init__(self, job: Job, workers: int, *, shared_bytes: int = 0) -> None:
+    def __init__(self, job: Job, workers: int, *, shared_bytes: int = 0, niceness: int = 0) -> None:
         self._job = job
+        self._niceness = niceness
         self._count = workers
         self._deaths: Counter[int] = Counter()
         self._failed_starts = 0
@@ -203,7 +204,7 @@ class WorkerPool:
             answers_in.close()
         worker = _Worker(process, tasks_in, answers_out)
         with suppress(OSError):  # dead already: told when its answers end
-            worker.tasks.send((os.getpid(), self._job))
+            worker.tasks.send((os.getpid(), self._job, self._niceness))
         return worker
 
     @staticmethod
@@ -217,11 +218,13 @@ class WorkerPool:
 def work(tasks_handle: int, answers_handle: int, shared_handle: int) -> None:
     """The life of a worker: take the job, say it is ready, answer items until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _quieten_libraries()
     tasks: Connection[Any, Any] = Connection(tasks_handle, writable=False)
     answers: Connection[Any, Any] = Connection(answers_handle, readable=False)
     memory = None if shared_handle < 0 else mmap.mmap(shared_handle, 0)
     try:
-        parent, job = tasks.recv()
+        parent, job, niceness = tasks.recv()
+        os.nice(niceness)
         answers.send(None)
         waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=_listen, args=(tasks, waiting, parent), daemon=True).start()
@@ -229,6 +232,14 @@ def work(tasks_handle: int, answers_handle: int, shared_handle: int) -> None:
             answers.send(job(waiting.get(), memory))
     except (EOFError, BrokenPipeError):
         os._exit(0)
+
+
+def _quieten_libraries() -> None:
+    """Let Python alone write to standard error: libtiff prints there what it finds in a file."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 2)
+    os.close(silent)
 
 
 def _listen(tasks: Connection[Any, Any], waiting: queue.SimpleQueue[Any], parent: int) -> None:
