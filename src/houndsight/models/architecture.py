@@ -52,10 +52,11 @@ class TokenStage(nn.Module):
 
 
 def build_parts(row: BackboneRow) -> tuple[nn.Module, nn.Module]:
-    """Trunk and stage of the row's architecture, with random weights: fill them before use."""
+    """Trunk and stage of the row's architecture, on the meta device: shapes without values."""
     is_vit = row.trunk[0] == "patch_embed"
     extra: dict[str, Any] = {"img_size": row.input_size} if is_vit else {}
-    model = timm.create_model(row.architecture, pretrained=False, num_classes=0, **extra)
+    with torch.device("meta"):  # drawing random weights would take longer than loading real ones
+        model = timm.create_model(row.architecture, pretrained=False, num_classes=0, **extra)
     if is_vit:
         boundary = sum(path.startswith("blocks.") for path in row.trunk)
         last = boundary + sum(path.startswith("blocks.") for path in row.stage) - 1
@@ -66,8 +67,7 @@ def build_parts(row: BackboneRow) -> tuple[nn.Module, nn.Module]:
 @functools.cache
 def expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter and buffer of the backbone, by timm's name, in timm's order."""
-    with torch.device("meta"):
-        trunk, stage = build_parts(BACKBONES[name])
+    trunk, stage = build_parts(BACKBONES[name])
     return {
         key: tuple(tensor.shape)
         for part in (trunk, stage)
@@ -79,9 +79,9 @@ def expected_shapes(name: str) -> dict[str, tuple[int, ...]]:
 @functools.cache
 def activation_shape(name: str, size: int) -> tuple[int, ...]:
     """Shape of one photo's activations at the boundary, for square images of `size` px."""
-    with torch.device("meta"):
-        trunk, _ = build_parts(BACKBONES[name])
-        return tuple(trunk.eval()(torch.zeros(1, 3, size, size)).shape[1:])
+    trunk, _ = build_parts(BACKBONES[name])
+    images = torch.zeros(1, 3, size, size, device="meta")
+    return tuple(trunk.eval()(images).shape[1:])
 
 
 def _sequential(model: nn.Module, paths: tuple[str, ...]) -> nn.Sequential:

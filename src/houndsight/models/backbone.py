@@ -58,9 +58,8 @@ class Backbone(nn.Module):
         self.preprocessing = preprocessing or row.preprocessing
         self.origin = origin
         self.licence = licence or row.licence
-        self.trunk, self.stage = build_parts(row)
-        _fill(self.trunk, state)
-        _fill(self.stage, state)
+        trunk, stage = build_parts(row)
+        self.trunk, self.stage = _filled(trunk, state), _filled(stage, state)
         self._hashes: dict[str, tuple[object, str]] = {}
         self.eval()
 
@@ -83,7 +82,7 @@ class Backbone(nn.Module):
             key: value
             for part in parts
             for key, value in part.state_dict().items()
-            if not key.endswith("num_batches_tracked")
+            if not _is_counter(key)
         }
         # Every in-place change of a tensor counts its version up.
         stamp = tuple((tensor.data_ptr(), tensor._version) for tensor in state.values())
@@ -182,11 +181,19 @@ def _from(name: str, found: ResolvedWeights) -> Backbone:
     )
 
 
-def _fill(part: nn.Module, state: Mapping[str, Tensor]) -> None:
-    own = {key: value for key, value in state.items() if key in part.state_dict()}
-    missing, unexpected = part.load_state_dict(own, strict=False)
-    unfilled = [key for key in missing if not key.endswith("num_batches_tracked")]
-    assert not unfilled and not unexpected, f"unfilled parameters: {unfilled}"
+def _filled(part: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """The part with every parameter and buffer taken from `state`."""
+    counters = {key: torch.tensor(0) for key in part.state_dict() if _is_counter(key)}
+    own = {key: state[key] for key in part.state_dict() if not _is_counter(key)}
+    assert {key for key, _ in part.named_buffers()} <= own.keys() | counters.keys()
+    part = part.to_empty(device="cpu")
+    part.load_state_dict(own | counters)
+    return part
+
+
+def _is_counter(key: str) -> bool:
+    """BatchNorm's count of training batches, which no published trunk needs."""
+    return key.endswith("num_batches_tracked")
 
 
 def _hash(state: Mapping[str, Tensor]) -> str:

@@ -29,6 +29,8 @@ class CachedFeatures:
     """
 
     pack: Pack
+    rows: NDArray[Any]
+    """All rows of the pack, mapped at once, so that eviction takes nothing from who reads."""
     row_numbers: NDArray[np.int64]
     """(n,): where each photo's row stands in the pack, -1 for none."""
     errors: dict[int, str] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class CachedFeatures:
         numbers = np.atleast_1d(self.row_numbers[index])
         gathered = np.zeros((len(numbers), *self.pack.shape), self.dtype)
         there = numbers >= 0
-        gathered[there] = self._rows[numbers[there]]
+        gathered[there] = self.rows[numbers[there]]
         return gathered[0] if np.ndim(self.row_numbers[index]) == 0 else gathered
 
     @functools.cached_property
@@ -71,17 +73,13 @@ class CachedFeatures:
         """All rows: a memory map of the pack itself where they stand in order, else gathered."""
         first = int(self.row_numbers[0]) if len(self) else -1
         if first >= 0 and np.array_equal(self.row_numbers, np.arange(first, first + len(self))):
-            return self._rows[first : first + len(self)]
+            return self.rows[first : first + len(self)]
         if len(self) * self.pack.row_bytes <= IN_MEMORY_BYTES:
             return self[:]
         return self._gather_to_disk()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return np.array(self.array, dtype=dtype, copy=copy)
-
-    @functools.cached_property
-    def _rows(self) -> NDArray[Any]:
-        return self.pack.rows()
 
     def _gather_to_disk(self) -> NDArray[Any]:
         chunk = max(1, _CHUNK_BYTES // self.pack.row_bytes)

@@ -229,7 +229,9 @@ class _Pass:
             if reason is not None:
                 errors[int(ids[position])] = reason
         findings = (_slow_runtime(self.note),) if self.note else ()
-        return CachedFeatures(pack, rows, errors, self.computed, self.decoded, findings)
+        return CachedFeatures(
+            pack, pack.rows(), rows, errors, self.computed, self.decoded, findings
+        )
 
     def _progress(self, done: int, text: str = "") -> None:
         if self.listener is not None:
