@@ -75,8 +75,15 @@ def _source(photos: str | None, dataset: str | None) -> str:
     if dataset is None:
         assert photos is not None
         return located(photos)
-    from houndsight.data.catalogue import fetch_dataset
+    if dataset == "solar-cells":
+        from houndsight.data.solar_cells import solar_cells
 
+        return located(solar_cells())
+    from houndsight.data.catalogue import PUBLIC_SETS, fetch_dataset
+
+    if dataset not in PUBLIC_SETS:
+        names = ", ".join(["solar-cells", *PUBLIC_SETS])
+        raise SettingError(f"--dataset {dataset}: there is no such data set; there are {names}.")
     return located(fetch_dataset(dataset))
 
 

@@ -44,7 +44,8 @@ def _table(run: Run) -> Table:
     table.caption = caption
     for heading, justify in (("figure", "left"), ("", "right"), ("stage", "left"), ("", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
-    figures = [(label, _figure(key, test)) for key, label in FIGURES if key in test]
+    shown = [f for f in FIGURES if f[0] != "top5" or len(results["classes"]) > 5]
+    figures = [(label, _figure(key, test)) for key, label in shown if key in test]
     times = [(name, duration(float(s["seconds"]))) for name, s in run.stages.items()]
     times.append(("in all", duration(sum(float(s["seconds"]) for s in run.stages.values()))))
     for row in range(max(len(figures), len(times))):

