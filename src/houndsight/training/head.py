@@ -1,15 +1,17 @@
 """The head search's engine: many linear heads on the same cached features.
 
-`fit_heads` fits one head for each set of hyperparameters and measures it on validation data
-after temperature scaling. Every result is one linear layer on normalised features.
+`HeadFitter` prepares features once and then fits one head for each set of hyperparameters, each
+measured on validation photos after temperature scaling; `fit_heads` does both. Whatever is
+chosen, the result is one linear layer on normalised features.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -17,27 +19,36 @@ from torch import Tensor
 
 from houndsight.config import Settings, setting
 from houndsight.errors import DataError
+from houndsight.training.calibrate import fit_temperature
 from houndsight.training.heads.balance import BALANCES, Balance
-from houndsight.training.heads.logistic import LogisticProblem, fit_logistic
+from houndsight.training.heads.logistic import LogisticFit, LogisticProblem, fit_logistic
+from houndsight.training.heads.normalisation import NORMALISATIONS, Features, Normalisation, blocks
 from houndsight.training.heads.sgd import fit_sgd
-from houndsight.training.heads.space import NORMALISATIONS, FeatureSpace
+from houndsight.training.heads.space import FeatureSpace
+from houndsight.training.metrics import evaluate_logits
 
 if TYPE_CHECKING:
     from houndsight.models.classifier import Head
 
 __all__ = ["FittedHead", "HeadFitter", "HeadParameters", "fit_head_sgd", "fit_heads"]
 
+Pair = tuple[Features, Features]
+"""Features `(n, d)` and labels `(n,)`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HeadParameters(Settings):
     """The hyperparameters of one head."""
 
-    section = "head"
+    section: ClassVar[str] = "head"
 
     weight_decay: float = setting(1e-4, minimum=0.0)
     """Factor of half the squared weights, beside the mean loss of a photo."""
     label_smoothing: float = setting(0.0, minimum=0.0, maximum=0.9)
     """Share of a label's probability that is spread over all classes."""
+    shrinkage: float = setting(1.0, minimum=0.0, maximum=1.0)
+    """At 1 the weight decay holds for all directions of the features alike; the smaller, the
+    more it bears on those along which photos of one class differ."""
     balance: str = setting("none", choices=BALANCES)
     """How class imbalance is treated."""
     balance_strength: float = setting(1.0, minimum=0.0, maximum=2.0)
@@ -73,81 +84,82 @@ class FittedHead:
         """The head as a module: features `(n, d)` to logits, temperature left out."""
         from houndsight.models.classifier import Head
 
-        head = Head(self.weight.shape[1], self.weight.shape[0], normalise=self.normalise)
-        state = {
-            "linear.weight": self.weight,
-            "linear.bias": self.bias,
-            "center": self.center,
-            "scale": self.scale,
-        }
-        head.load_state_dict(state, strict=False)
+        classes, width = self.weight.shape
+        kind = cast(Literal["none", "l2", "standardise"], self.normalise)
+        head = Head(width, classes, normalise=kind)
+        head.load_state_dict(
+            {
+                "linear.weight": self.weight,
+                "linear.bias": self.bias,
+                "center": self.center,
+                "scale": self.scale,
+            }
+        )
         return head
 
-    def logits(self, features: np.ndarray[Any, Any] | Tensor) -> Tensor:
+    def logits(self, features: Features) -> Tensor:
         """Logits `(n, classes)` of features `(n, d)`, temperature left out."""
-        from houndsight.training.heads.space import Normalisation
-
-        normalised = Normalisation(self.normalise, self.center, self.scale)(_tensor(features))
-        return normalised @ self.weight.T + self.bias
+        normalise = Normalisation(self.normalise, self.center, self.scale)
+        parts = [normalise(part) @ self.weight.T + self.bias for part in blocks(features)]
+        return torch.cat(parts) if parts else self.bias.new_zeros(0, len(self.bias))
 
 
 class HeadFitter:
-    """Features, labels and validation photos, prepared once for any number of heads."""
+    """Training and validation photos, prepared once for any number of heads.
+
+    Args:
+        features: `(n, d)`, of the training photos; a memory map is streamed.
+        labels: `(n,)`, class indices.
+        classes: how many classes there are, also without photos.
+        valid: features and labels of the validation photos; with them a head has a temperature
+            and metrics.
+        seed: where the randomness of sampling and of large problems starts.
+
+    Raises:
+        DataError: rows and labels do not fit together.
+    """
 
     def __init__(
         self,
-        features: np.ndarray[Any, Any] | Tensor,
-        labels: np.ndarray[Any, Any] | Tensor,
+        features: Features,
+        labels: Features,
         classes: int,
         *,
-        valid: tuple[Any, Any] | None = None,
+        valid: Pair | None = None,
         seed: int = 0,
     ) -> None:
-        self.features, self.labels = _tensor(features), torch.as_tensor(np.asarray(labels)).long()
+        self.features, self.labels = features, _labels(features, labels, classes)
         self.classes, self.seed = classes, seed
-        if len(self.features) != len(self.labels):
-            raise DataError(
-                f"There are {len(self.features)} feature rows and {len(self.labels)} labels; "
-                "there must be one label a row."
-            )
-        self.valid = None
-        if valid is not None and len(valid[1]):
-            self.valid = (_tensor(valid[0]), torch.as_tensor(np.asarray(valid[1])).long())
-        self._spaces: dict[str, tuple[FeatureSpace, Tensor | None]] = {}
+        self._valid: tuple[Features, Tensor] | None = None
+        if valid is not None and len(valid[0]):
+            self._valid = (valid[0], _labels(*valid, classes))
+        self._prepared: dict[str, _Prepared] = {}
 
     def fit(self, parameters: HeadParameters) -> FittedHead:
-        """One head, the same whatever was fitted before it."""
+        """One head, trained to convergence; the same whatever was fitted before it.
+
+        Raises:
+            DataError: there is no photo, or a feature is not finite.
+        """
         started = time.perf_counter()
-        space, _ = self._space(parameters.normalise)
-        balance = Balance.of(
-            parameters.balance, parameters.balance_strength, self.labels, self.classes, self.seed
-        )
-        problem = LogisticProblem(
-            space.rows,
-            self.labels,
-            space.variances,
-            balance.row_weights,
-            balance.offsets,
-            parameters.weight_decay,
-            parameters.label_smoothing,
-        )
-        fit = fit_logistic(problem)
-        return self._fitted(
-            parameters, fit.weights, fit.bias, started, fit.iterations, fit.converged
-        )
+        prepared = self._prepare(parameters.normalise)
+        fit = prepared.fit(parameters, self.seed)
+        return self._fitted(parameters, fit, started)
 
     def fit_sgd(
         self, parameters: HeadParameters, *, learning_rate: float, batch_size: int, epochs: int = 5
     ) -> FittedHead:
-        """One head by minibatch gradient descent; class weights are used as sampling weights."""
+        """One head by minibatch gradient descent; class weights are used as sampling weights.
+
+        Raises:
+            DataError: there is no photo, or a feature is not finite.
+        """
         started = time.perf_counter()
-        space, _ = self._space(parameters.normalise)
-        balance = Balance.of(
-            parameters.balance, parameters.balance_strength, self.labels, self.classes, self.seed
-        )
+        prepared = self._prepare(parameters.normalise)
+        balance = prepared.balance(parameters, self.seed)
         weights, bias = fit_sgd(
-            space.rows,
-            self.labels,
+            prepared.space.rows,
+            prepared.labels,
             self.classes,
             learning_rate=learning_rate,
             batch_size=batch_size,
@@ -155,82 +167,139 @@ class HeadFitter:
             label_smoothing=parameters.label_smoothing,
             epochs=epochs,
             offsets=balance.offsets,
-            row_weights=balance.row_weights if parameters.balance != "none" else None,
+            row_weights=None if parameters.balance == "none" else balance.row_weights,
             seed=self.seed,
         )
-        steps = epochs * -(-len(self.labels) // batch_size)
-        return self._fitted(parameters, weights, bias, started, steps, True)
+        steps = epochs * -(-len(prepared.labels) // batch_size)
+        return self._fitted(parameters, LogisticFit(weights, bias, math.nan, steps, True), started)
 
-    def _fitted(
-        self,
-        parameters: HeadParameters,
-        weights: Tensor,
-        bias: Tensor,
-        started: float,
-        iterations: int,
-        converged: bool,
-    ) -> FittedHead:
-        space, valid_rows = self._space(parameters.normalise)
+    def _prepare(self, normalise: str) -> _Prepared:
+        if normalise not in self._prepared:
+            space = FeatureSpace.fit(
+                self.features, self.labels, self.classes, normalise, seed=self.seed
+            )
+            rows = None if self._valid is None else space.project(self._valid[0])
+            labels = self.labels[space.chosen]
+            self._prepared[normalise] = _Prepared(space, labels, self.classes, rows)
+        return self._prepared[normalise]
+
+    def _fitted(self, parameters: HeadParameters, fit: LogisticFit, started: float) -> FittedHead:
+        prepared = self._prepare(parameters.normalise)
         temperature, metrics = 1.0, dict[str, float]()
-        if self.valid is not None and valid_rows is not None:
-            temperature, metrics = _measure(valid_rows @ weights.T + bias, self.valid[1])
-        weight, bias = space.unproject(weights, bias)
+        if self._valid is not None and prepared.valid_rows is not None:
+            logits = (prepared.valid_rows @ fit.weights.T + fit.bias).numpy()
+            labels = self._valid[1].numpy()
+            temperature = fit_temperature(logits, labels)
+            metrics = evaluate_logits(logits, labels, temperature=temperature)
+        weight, bias = prepared.space.unproject(fit.weights, fit.bias)
+        normalisation = prepared.space.normalisation
         return FittedHead(
             parameters=parameters,
             weight=weight,
             bias=bias,
             normalise=parameters.normalise,
-            center=space.normalisation.center,
-            scale=space.normalisation.scale,
+            center=normalisation.center,
+            scale=normalisation.scale,
             temperature=temperature,
             metrics=metrics,
             seconds=time.perf_counter() - started,
-            iterations=iterations,
-            converged=converged,
+            iterations=fit.iterations,
+            converged=fit.converged,
         )
 
-    def _space(self, normalise: str) -> tuple[FeatureSpace, Tensor | None]:
-        if normalise not in self._spaces:
-            space = FeatureSpace.fit(self.features, normalise)
-            rows = None if self.valid is None else space.project(self.valid[0])
-            self._spaces[normalise] = (space, rows)
-        return self._spaces[normalise]
+
+@dataclass
+class _Prepared:
+    """One normalisation's training rows, and solutions to start from."""
+
+    space: FeatureSpace
+    labels: Tensor
+    classes: int
+    valid_rows: Tensor | None
+    anchors: dict[int, LogisticFit] = field(default_factory=dict)
+
+    def fit(self, parameters: HeadParameters, seed: int) -> LogisticFit:
+        problem = self._problem(parameters, self.balance(parameters, seed))
+        return fit_logistic(problem, self._anchor(self._decade(parameters.weight_decay)))
+
+    def balance(self, parameters: HeadParameters, seed: int) -> Balance:
+        kind, strength = parameters.balance, parameters.balance_strength
+        return Balance.of(kind, strength, self.labels, self.classes, seed)
+
+    def _problem(self, parameters: HeadParameters, balance: Balance) -> LogisticProblem:
+        return LogisticProblem(
+            rows=self.space.rows,
+            labels=self.labels,
+            variances=self.space.variances,
+            metric=self.space.metric(parameters.shrinkage),
+            row_weights=balance.row_weights,
+            offsets=balance.offsets,
+            weight_decay=parameters.weight_decay,
+            label_smoothing=parameters.label_smoothing,
+        )
+
+    def _decade(self, weight_decay: float) -> int:
+        relative = weight_decay * len(self.labels) / max(self.space.squared_length, 1e-30)
+        return round(min(max(math.log10(max(relative, 1e-30)), LAST_DECADE), FIRST_DECADE))
+
+    def _anchor(self, decade: int) -> LogisticFit:
+        """A plain head whose weight decay is about right to start from.
+
+        Heads are started from these and not from each other, so that one does not depend on what
+        was fitted before it. Each is started from its stronger neighbour.
+        """
+        if decade not in self.anchors:
+            start = None if decade >= FIRST_DECADE else self._anchor(decade + 1)
+            decay = 10.0**decade * self.space.squared_length / len(self.labels)
+            plain = HeadParameters(weight_decay=decay, shrinkage=ANCHOR_SHRINKAGE)
+            self.anchors[decade] = fit_logistic(self._problem(plain, self.balance(plain, 0)), start)
+        return self.anchors[decade]
+
+
+FIRST_DECADE, LAST_DECADE = 1, -3
+"""Anchors' weight decays: powers of ten of the mean squared length of a photo over their number,
+which for unit length is the inverse of scikit-learn's C."""
+ANCHOR_SHRINKAGE = 0.8
 
 
 def fit_heads(
-    features: np.ndarray[Any, Any] | Tensor,
-    labels: np.ndarray[Any, Any] | Tensor,
+    features: Features,
+    labels: Features,
     parameters: Sequence[HeadParameters],
     classes: int,
     *,
-    valid: tuple[Any, Any] | None = None,
+    valid: Pair | None = None,
     seed: int = 0,
 ) -> list[FittedHead]:
-    """One head for each set of `parameters`, in order; the same on every call.
+    """One head for each set of `parameters`, in order, each trained to convergence.
 
     `features` `(n, d)` and `labels` `(n,)` are the training photos, `valid` the same two of
     the validation photos: with them a head has a temperature and metrics.
 
     Raises:
-        DataError: the rows do not fit the labels, or a feature is not finite.
+        DataError: rows and labels do not fit together, or a feature is not finite.
     """
-    space = HeadFitter(features, labels, classes, valid=valid, seed=seed)
-    return [space.fit(each) for each in parameters]
+    fitter = HeadFitter(features, labels, classes, valid=valid, seed=seed)
+    return [fitter.fit(each) for each in parameters]
 
 
 def fit_head_sgd(
-    features: np.ndarray[Any, Any] | Tensor,
-    labels: np.ndarray[Any, Any] | Tensor,
+    features: Features,
+    labels: Features,
     classes: int,
     *,
     learning_rate: float,
     batch_size: int,
     parameters: HeadParameters | None = None,
     epochs: int = 5,
-    valid: tuple[Any, Any] | None = None,
+    valid: Pair | None = None,
     seed: int = 0,
 ) -> FittedHead:
-    """One head by minibatch gradient descent with momentum, the original project's way."""
+    """One head by minibatch gradient descent with momentum, the original project's way.
+
+    Raises:
+        DataError: rows and labels do not fit together, or a feature is not finite.
+    """
     fitter = HeadFitter(features, labels, classes, valid=valid, seed=seed)
     return fitter.fit_sgd(
         parameters or HeadParameters(weight_decay=0.0),
@@ -240,14 +309,17 @@ def fit_head_sgd(
     )
 
 
-def _measure(logits: Tensor, labels: Tensor) -> tuple[float, dict[str, float]]:
-    from houndsight.training.calibrate import fit_temperature
-    from houndsight.training.metrics import evaluate_probabilities
-
-    temperature = fit_temperature(logits.numpy(), labels.numpy())
-    probabilities = torch.softmax(logits / temperature, dim=1)
-    return temperature, evaluate_probabilities(probabilities.numpy(), labels.numpy())
-
-
-def _tensor(features: np.ndarray[Any, Any] | Tensor) -> Tensor:
-    return torch.as_tensor(features).to(torch.float32)
+def _labels(features: Features, labels: Features, classes: int) -> Tensor:
+    """The labels `(n,)` as a tensor, checked against the rows."""
+    numbers = torch.as_tensor(np.asarray(labels)).long()
+    if len(features) != len(numbers):
+        raise DataError(
+            f"There are {len(features)} feature rows and {len(numbers)} labels; "
+            "there must be one label a row."
+        )
+    if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < classes:
+        raise DataError(
+            f"The labels go from {int(numbers.min())} to {int(numbers.max())}; "
+            f"with {classes} classes they must lie between 0 and {classes - 1}."
+        )
+    return numbers

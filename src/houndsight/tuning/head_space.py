@@ -42,7 +42,8 @@ def head_space(labels: npt.NDArray[Any]) -> dict[str, Parameter]:
     space: dict[str, Parameter] = {
         "weight_decay": ContinuousParameter(0.01 / count, 30 / count, "logarithmic"),
         "label_smoothing": ContinuousParameter(0.0, 0.3, "linear"),
-        "normalise": CategoricalParameter(["l2", "standardise"]),
+        "shrinkage": ContinuousParameter(0.3, 1.0, "linear"),
+        "normalise": CategoricalParameter(["none", "l2"]),
     }
     return space | _balance(labels)
 
@@ -69,11 +70,12 @@ def _balance(labels: npt.NDArray[Any]) -> dict[str, Parameter]:
 
 
 def first_guess(space: Space, count: int) -> list[dict[str, Value]]:
-    """A point that is rarely bad, to try first: scikit-learn's C = 1 on unit-length features."""
+    """A point that is rarely bad, to try first: scikit-learn's C = 2 on unit-length features."""
     guess: dict[str, Value] = {
-        "weight_decay": 1 / max(count, 1),
+        "weight_decay": 0.5 / max(count, 1),
         "label_smoothing": 0.0,
-        "normalise": "l2",
+        "shrinkage": 0.8,
+        "normalise": "none",
         "balance": "none",
         "learning_rate": 0.01,
         "batch_size": 32,
@@ -114,7 +116,8 @@ def _squared_length(features: Features, normalise: str) -> float:
         return 1.0
     if normalise == "standardise":
         return float(features.shape[1])
-    return float((features**2).sum(1).mean())
+    array = np.asarray(features)
+    return float(np.linalg.norm(array)) ** 2 / max(len(array), 1)
 
 
 def fit(fitter: HeadFitter, parameters: Mapping[str, Value], solver: str) -> FittedHead:

@@ -30,7 +30,7 @@ class Balance:
         """The treatment `kind` for these labels `(n,)`.
 
         `weights` weighs a photo by its class's inverse frequency to the power of `strength`.
-        `sampling` draws as many photos as there are, with those weights, with replacement.
+        `sampling` draws photos in that proportion: all of a class equally often, save one.
         `logit_adjustment` adds `strength` times the log frequency to the logits
         (Menon et al. 2021, Long-tail learning via logit adjustment, equation 10).
 
@@ -49,7 +49,17 @@ class Balance:
             return cls(equal, strength * shares.log())
         weights = counts.clamp_min(1).pow(-strength)[labels]
         if kind == "sampling":
-            generator = torch.Generator().manual_seed(seed)
-            drawn = torch.multinomial(weights, len(labels), replacement=True, generator=generator)
-            weights = torch.bincount(drawn, minlength=len(labels)).float()
+            weights = _draw(weights * len(labels) / weights.sum(), labels, seed)
         return cls(weights / weights.sum(), offsets)
+
+
+def _draw(expected: Tensor, labels: Tensor, seed: int) -> Tensor:
+    """How often each photo is drawn `(n,)`: its expectation, rounded up for some of a class."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = expected.floor()
+    order = torch.randperm(len(labels), generator=generator)
+    order = order[labels[order].argsort(stable=True)]
+    rest = (expected - drawn)[order].double().cumsum(0)
+    extra = rest.add(0.5).floor().diff(prepend=torch.zeros(1, dtype=torch.float64))
+    drawn[order] += extra.to(drawn.dtype)
+    return drawn

@@ -1,8 +1,10 @@
 """Multinomial logistic regression by preconditioned L-BFGS.
 
-The rows stand in the basis of their covariance (`FeatureSpace`), so a diagonal preconditioner
-holds most of the curvature. Logits are linear in the weights, so a line search costs softmaxes
-but no matrix product: an iteration takes two products, whatever the search needs.
+The rows stand on the principal axes of the features (`FeatureSpace`), so the loss's curvature
+is nearly the same for all classes and nearly diagonal; with the penalty's metric it makes a
+preconditioner that is factorised once. Logits are linear in the weights, so a line search costs
+softmaxes but no matrix product: an iteration takes two products with the rows, whatever the
+search along its direction needs.
 """
 
 from __future__ import annotations
@@ -15,15 +17,19 @@ from torch import Tensor
 __all__ = ["LogisticFit", "LogisticProblem", "fit_logistic"]
 
 HISTORY = 10
-"""Pairs kept by L-BFGS (Nocedal and Wright 2006, algorithm 7.5, advise 3 to 20)."""
+"""Pairs kept by L-BFGS (Nocedal and Wright 2006, section 7.2, advise 3 to 20)."""
+CURVATURE = 0.5
+"""The loss's curvature along an axis is taken to be this times its variance over the number of
+classes; 1 is its value at zero weights, and it falls as the photos are learnt."""
 
 
 @dataclass(frozen=True)
 class LogisticProblem:
-    """The mean smoothed cross-entropy of `rows @ weights.T + bias` plus the L2 penalty.
+    """The mean smoothed cross-entropy of `rows @ weights.T + bias + offsets`, and the penalty.
 
-    `weight_decay` is the factor of half the squared weights, beside a mean over photos: with n
-    photos it is 1 / (C n) of scikit-learn's C. The bias is not penalised.
+    `weight_decay` is the factor of half the squared weights in `metric`, beside a mean over
+    photos: with n photos and the identity it is 1 / (C n) of scikit-learn's C. The bias is not
+    penalised.
     """
 
     rows: Tensor
@@ -32,6 +38,8 @@ class LogisticProblem:
     """`(n,)`"""
     variances: Tensor
     """`(k,)`, of the rows along each axis."""
+    metric: Tensor
+    """`(k, k)`, positive definite."""
     row_weights: Tensor
     """`(n,)`, adding up to 1."""
     offsets: Tensor
@@ -58,119 +66,163 @@ class LogisticFit:
 
 def fit_logistic(
     problem: LogisticProblem,
-    start: tuple[Tensor, Tensor] | None = None,
+    start: LogisticFit | None = None,
     *,
-    tolerance: float = 1e-3,
-    max_iterations: int = 200,
+    tolerance: float = 1e-2,
+    max_iterations: int = 100,
 ) -> LogisticFit:
-    """Minimise the problem, from `start` (weights, bias) or from zero.
+    """Minimise the problem, from `start` or from zero weights.
 
-    Ends when the preconditioned gradient predicts a relative decrease below `tolerance` squared.
+    It has converged when the loss is expected to fall by less than `tolerance` squared of it.
     """
-    classes, width = problem.classes, problem.rows.shape[1]
-    weights = problem.rows.new_zeros(classes, width + 1)
-    if start is not None:
-        weights[:, :-1], weights[:, -1] = start
-    ones = problem.rows.new_ones(len(problem.rows), 1)
-    rows = torch.cat([problem.rows, ones], dim=1)
-    penalty = torch.cat([rows.new_full((width,), problem.weight_decay), rows.new_zeros(1)])
-    curvature = torch.cat([problem.variances, rows.new_ones(1)]) / classes + penalty
-    preconditioner = 1 / curvature
-    logits = rows @ weights.T + problem.offsets
-    loss, residual = _loss_and_residual(problem, logits)
-    loss += 0.5 * float((penalty * weights.square()).sum())
-    gradient = residual.T @ rows + penalty * weights
-    steps: list[Tensor] = []
-    changes: list[Tensor] = []
-    iterations, converged = 0, False
-    while iterations < max_iterations:
-        direction = -_two_loop(gradient, steps, changes, preconditioner)
-        slope = float((gradient * direction).sum())
-        if -slope <= tolerance**2 * max(loss, 1e-6):
-            converged = True
+    solver = _Solver(problem, start)
+    while not solver.expects_less_than(tolerance**2) and solver.iterations < max_iterations:
+        if not solver.step():
             break
-        iterations += 1
-        moved = rows @ direction.T
-        size, new_loss, residual = _line_search(
-            problem, logits, moved, weights, direction, penalty, slope, loss
+    return LogisticFit(
+        solver.point.weights,
+        solver.point.bias,
+        solver.loss,
+        solver.iterations,
+        solver.stuck or solver.expects_less_than(tolerance**2),
+    )
+
+
+@dataclass(frozen=True)
+class _Point:
+    """Weights and bias, or a direction or gradient of both."""
+
+    weights: Tensor
+    bias: Tensor
+
+    def plus(self, size: Tensor | float, other: _Point) -> _Point:
+        return _Point(
+            torch.add(self.weights, other.weights * size), torch.add(self.bias, other.bias * size)
         )
+
+    def times(self, size: Tensor | float) -> _Point:
+        return _Point(self.weights * size, self.bias * size)
+
+    def dot(self, other: _Point) -> Tensor:
+        flat = torch.dot(self.weights.flatten(), other.weights.flatten())
+        return flat + torch.dot(self.bias, other.bias)
+
+
+class _Solver:
+    """L-BFGS, one `step` at a time."""
+
+    def __init__(self, problem: LogisticProblem, start: LogisticFit | None) -> None:
+        self.problem = problem
+        rows, width = problem.rows, problem.rows.shape[1]
+        self.point = _Point(rows.new_zeros(problem.classes, width), rows.new_zeros(problem.classes))
+        if start is not None:
+            self.point = _Point(start.weights, start.bias)
+        self._penalty = problem.weight_decay * problem.metric
+        self._bias_curvature = CURVATURE / problem.classes
+        matrix = self._penalty + torch.diag(self._bias_curvature * problem.variances)
+        ridge = 1e-6 * matrix.diagonal().mean()
+        factor = torch.linalg.cholesky(matrix + ridge * torch.eye(width))
+        self._inverse = torch.cholesky_inverse(factor)
+        self.logits = self._apply(self.point) + problem.offsets
+        self.loss, residual = _data_term(problem, self.logits)
+        self.loss += self._dot_penalty(self.point, self.point) / 2
+        self.gradient = self._gradient(residual)
+        self.iterations, self.stuck = 0, False
+        self._pairs: list[tuple[_Point, _Point]] = []
+        self._aim()
+
+    def expects_less_than(self, share: float) -> bool:
+        """Whether the quadratic model promises less than this share of the loss."""
+        return -self.slope / 2 <= share * max(self.loss, 1e-6)
+
+    def step(self) -> bool:
+        """One iteration; False when the loss cannot be lowered any more in float32."""
+        moved = self._apply(self.direction)
+        size, loss, residual = self._search(moved)
         if size == 0.0:
-            converged = True
-            break
-        weights = weights + size * direction
-        logits = logits + size * moved
-        new_gradient = residual.T @ rows + penalty * weights
-        steps = [*steps, size * direction][-HISTORY:]
-        changes = [*changes, new_gradient - gradient][-HISTORY:]
-        gradient, loss = new_gradient, new_loss
-    return LogisticFit(weights[:, :-1], weights[:, -1], loss, iterations, converged)
+            self.stuck = True
+            return False
+        self.iterations += 1
+        step = self.direction.times(size)
+        self.point = self.point.plus(1.0, step)
+        self.logits = torch.add(self.logits, moved, alpha=size)
+        gradient = self._gradient(residual)
+        change = gradient.plus(-1.0, self.gradient)
+        if float(step.dot(change)) > 0:
+            self._pairs = [*self._pairs, (step, change)][-HISTORY:]
+        self.loss, self.gradient = loss, gradient
+        self._aim()
+        return True
+
+    def _aim(self) -> None:
+        self.direction = self._inverse_hessian(self.gradient).times(-1.0)
+        self.slope = float(self.gradient.dot(self.direction))
+
+    def _apply(self, point: _Point) -> Tensor:
+        return torch.addmm(point.bias, self.problem.rows, point.weights.T)
+
+    def _gradient(self, residual: Tensor) -> _Point:
+        weights = torch.addmm(self.point.weights @ self._penalty, residual.T, self.problem.rows)
+        return _Point(weights, residual.sum(dim=0))
+
+    def _dot_penalty(self, one: _Point, other: _Point) -> float:
+        return float(((one.weights @ self._penalty) * other.weights).sum())
+
+    def _precondition(self, gradient: _Point) -> _Point:
+        return _Point(gradient.weights @ self._inverse, gradient.bias / self._bias_curvature)
+
+    def _inverse_hessian(self, gradient: _Point) -> _Point:
+        """Its product with `gradient` (Nocedal and Wright 2006, algorithm 7.4), with the
+        preconditioner, scaled to the last step (their equation 7.20), in the middle."""
+        vector, factors = gradient, []
+        for step, change in reversed(self._pairs):
+            rho = 1 / step.dot(change)
+            alpha = rho * step.dot(vector)
+            vector = vector.plus(-alpha, change)
+            factors.append((rho, alpha))
+        vector = self._precondition(vector)
+        if self._pairs:
+            step, change = self._pairs[-1]
+            vector = vector.times(step.dot(change) / change.dot(self._precondition(change)))
+        for (step, change), (rho, alpha) in zip(self._pairs, reversed(factors), strict=True):
+            vector = vector.plus(alpha - rho * change.dot(vector), step)
+        return vector
+
+    def _search(self, moved: Tensor) -> tuple[float, float, Tensor]:
+        """A step size that meets the strong Wolfe conditions, its loss and its residual.
+
+        By bisection (Nocedal and Wright 2006, section 3.1, c1 = 1e-4, c2 = 0.5); 0 when rounding
+        leaves none.
+        """
+        first = self._dot_penalty(self.point, self.direction)
+        second = self._dot_penalty(self.direction, self.direction)
+        base = self._dot_penalty(self.point, self.point) / 2
+        low, high, size = 0.0, float("inf"), 1.0
+        for _ in range(20):
+            loss, residual = _data_term(self.problem, torch.add(self.logits, moved, alpha=size))
+            loss += base + size * first + size**2 * second / 2
+            slope = float((residual * moved).sum()) + first + size * second
+            if loss > self.loss + 1e-4 * size * self.slope + 1e-7 * abs(self.loss):
+                high = size
+            elif abs(slope) <= 0.5 * abs(self.slope):
+                return size, loss, residual
+            elif slope > 0:
+                high = size
+            else:
+                low = size
+            size = 0.5 * (low + high) if high < float("inf") else 2 * size
+        return 0.0, self.loss, moved
 
 
-def _loss_and_residual(problem: LogisticProblem, logits: Tensor) -> tuple[float, Tensor]:
-    """The data term and its gradient by the logits `(n, classes)`."""
-    labels, smoothing = problem.labels, problem.label_smoothing
+def _data_term(problem: LogisticProblem, logits: Tensor) -> tuple[float, Tensor]:
+    """The mean smoothed cross-entropy and its gradient by the logits `(n, classes)`."""
+    index, smoothing = problem.labels[:, None], problem.label_smoothing
     log_probabilities = torch.log_softmax(logits, dim=1)
-    index = labels[:, None]
-    per_row = -(1 - smoothing) * log_probabilities.gather(1, index)[:, 0]
+    per_row = (smoothing - 1) * log_probabilities.gather(1, index)[:, 0]
     if smoothing:
         per_row = per_row - smoothing * log_probabilities.mean(dim=1)
-    loss = float((problem.row_weights * per_row).sum())
+    loss = float((problem.row_weights.double() * per_row).sum())
     residual = log_probabilities.exp_()
     residual.scatter_add_(1, index, residual.new_full(index.shape, smoothing - 1))
     residual -= smoothing / problem.classes
     return loss, residual.mul_(problem.row_weights[:, None])
-
-
-def _line_search(
-    problem: LogisticProblem,
-    logits: Tensor,
-    moved: Tensor,
-    weights: Tensor,
-    direction: Tensor,
-    penalty: Tensor,
-    slope: float,
-    loss: float,
-) -> tuple[float, float, Tensor]:
-    """A step size that meets the strong Wolfe conditions, its loss and its residual."""
-    squares = [
-        float((penalty * a * b).sum())
-        for a, b in ((weights, weights), (weights, direction), (direction, direction))
-    ]
-    low, high, size = 0.0, float("inf"), 1.0
-    for _ in range(20):
-        new_loss, residual = _loss_and_residual(problem, logits + size * moved)
-        new_loss += 0.5 * (squares[0] + 2 * size * squares[1] + size**2 * squares[2])
-        new_slope = float((residual * moved).sum()) + squares[1] + size * squares[2]
-        if new_loss > loss + 1e-4 * size * slope + 1e-7 * abs(loss):
-            high = size
-        elif abs(new_slope) <= 0.5 * abs(slope):
-            return size, new_loss, residual
-        elif new_slope > 0:
-            high = size
-        else:
-            low = size
-        size = 0.5 * (low + high) if high < float("inf") else 2 * size
-    return 0.0, loss, residual
-
-
-def _two_loop(
-    gradient: Tensor, steps: list[Tensor], changes: list[Tensor], preconditioner: Tensor
-) -> Tensor:
-    """The L-BFGS inverse Hessian times `gradient` (Nocedal and Wright 2006, algorithm 7.4)."""
-    vector = gradient.clone()
-    factors = []
-    for step, change in zip(reversed(steps), reversed(changes), strict=True):
-        rho = 1 / (step * change).sum()
-        alpha = rho * (step * vector).sum()
-        vector -= alpha * change
-        factors.append((rho, alpha))
-    scale = 1.0
-    if steps:
-        scale = float(
-            (steps[-1] * changes[-1]).sum() / (changes[-1].square() * preconditioner).sum()
-        )
-    vector *= scale * preconditioner
-    for (rho, alpha), step, change in zip(reversed(factors), steps, changes, strict=True):
-        beta = rho * (change * vector).sum()
-        vector += (alpha - beta) * step
-    return vector

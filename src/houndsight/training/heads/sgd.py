@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +33,10 @@ def fit_sgd(
     generator = torch.Generator().manual_seed(seed)
     weight = nn.Parameter(torch.zeros(classes, rows.shape[1]))
     bias = nn.Parameter(torch.zeros(classes))
-    groups = [{"params": [weight], "weight_decay": weight_decay}, {"params": [bias]}]
+    groups: list[dict[str, Any]] = [
+        {"params": [weight], "weight_decay": weight_decay},
+        {"params": [bias]},
+    ]
     optimizer = torch.optim.SGD(groups, lr=learning_rate, momentum=momentum)
     offsets = rows.new_zeros(classes) if offsets is None else offsets
     for _ in range(epochs):
@@ -39,12 +44,12 @@ def fit_sgd(
             order = torch.randperm(len(rows), generator=generator)
         else:
             order = torch.multinomial(row_weights, len(rows), True, generator=generator)
-        for batch in order.split(batch_size):
+        for batch in torch.split(order, batch_size):
             logits = rows[batch] @ weight.T + bias + offsets
             loss = nn.functional.cross_entropy(
                 logits, labels[batch], label_smoothing=label_smoothing
             )
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
     return weight.detach(), bias.detach()
