@@ -50,7 +50,9 @@ def test_nothing_is_computed_twice(
     cache: FeatureCache, small_backbone: Backbone, hashed_photos: Photos
 ) -> None:
     everything = hashed_photos({"red": 8, "blue": 8})
+    assert cache.missing(small_backbone, everything) == 16
     first = cache.features(small_backbone, everything.take(range(10)), runtime="torch")
+    assert cache.missing(small_backbone, everything) == 6
     assert (first.computed, first.decoded) == (10, 10)
     rest = cache.features(small_backbone, everything, runtime="torch")
     assert (rest.computed, rest.decoded) == (6, 6)

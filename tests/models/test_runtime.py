@@ -57,6 +57,27 @@ def test_openvino_gives_a_photo_the_same_bits_in_any_place(frozen: Backbone) -> 
         np.testing.assert_array_equal(trunk(pixels[number : number + 1])[0], whole[number])
 
 
+def test_a_graph_is_kept_and_a_damaged_one_made_again(
+    frozen: Backbone, isolated_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from houndsight.models import converted
+
+    made, convert = [], converted.to_openvino
+
+    def counted(*args: Any, **options: Any) -> Any:
+        made.append(options)
+        return convert(*args, **options)
+
+    monkeypatch.setattr(converted, "to_openvino", counted)
+    converted.converted(frozen.trunk, "trunk", size=64, batch_size=2)
+    again = converted.converted(frozen.trunk, "trunk", size=64, batch_size=2)
+    assert len(made) == 1 and list(again.output(0).shape) == [2, 256, 4, 4]
+    for file in (isolated_home / "cache" / "graphs").rglob("graph.xml"):
+        file.write_bytes(b"torn")
+    converted.converted(frozen.trunk, "trunk", size=64, batch_size=2)
+    assert len(made) == 2
+
+
 def test_stream_keeps_order_and_keys(frozen: Backbone) -> None:
     trunk = compile_trunk(frozen, runtime="openvino")
     batches = [(f"batch {n}", _pixels(1 + n % trunk.batch_size)) for n in range(9)]

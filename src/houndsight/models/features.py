@@ -85,6 +85,23 @@ class FeatureCache:
             pack.touch()
         return work.cached()
 
+    def missing(
+        self,
+        backbone: Backbone,
+        photos: Split | ImageFolder,
+        *,
+        cut: Cut = "features",
+        mirrored: bool = False,
+        preprocessing: Preprocessing | None = None,
+    ) -> int:
+        """How many photos `features` would have to decode, for a forecast."""
+        split = photos.all() if isinstance(photos, ImageFolder) else photos
+        preprocessing = preprocessing or backbone.preprocessing
+        views = ("plain", "mirrored") if mirrored else ("plain",)
+        packs = [self._pack(backbone, cut, view, preprocessing) for view in views]
+        hashes, unread = content_hashes(split)
+        return len(_Pass(split, hashes, unread, packs, preprocessing, None, "").missing())
+
     def fits(
         self,
         backbone: Backbone,

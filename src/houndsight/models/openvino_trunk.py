@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 import openvino
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from houndsight.data.decode import Preprocessing
 from houndsight.data.workers import core_count
+from houndsight.models.converted import converted
 from houndsight.models.trunk import TrunkRuntime
 
 __all__ = ["OpenVinoTrunk", "cpu_precision"]
@@ -25,12 +24,13 @@ class OpenVinoTrunk(TrunkRuntime):
     """A static graph in the precision the CPU is best at, one infer request a stream and one
     more, so that a stream never waits for the next batch to be handed over."""
 
-    def __init__(self, module: nn.Module, preprocessing: Preprocessing) -> None:
+    def __init__(self, module: nn.Module, preprocessing: Preprocessing, *, name: str) -> None:
+        """`name` tells the module apart from those with other weights or another cut."""
         self.preprocessing = preprocessing
         self.batch_size = BATCH_SIZE
         precision = cpu_precision()
         self._compiled = openvino.Core().compile_model(
-            _converted(module, preprocessing.size, BATCH_SIZE),
+            converted(module, name, size=preprocessing.size, batch_size=BATCH_SIZE),
             "CPU",
             {
                 "PERFORMANCE_HINT": "THROUGHPUT",
@@ -66,12 +66,3 @@ def cpu_precision() -> str:
     """`bf16` where the CPU has instructions for it, else `f32`."""
     capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "bf16" if "BF16" in capabilities else "f32"
-
-
-def _converted(module: nn.Module, size: int, batch_size: int) -> openvino.Model:
-    example = torch.zeros(batch_size, 3, size, size)
-    with warnings.catch_warnings(), torch.no_grad():
-        # The exporter warns about its own use of PyTorch, which no caller can change.
-        warnings.simplefilter("ignore")
-        program = torch.export.export(module.eval(), (example,), strict=False)
-        return openvino.convert_model(program)

@@ -55,7 +55,8 @@ def compile_trunk(
     known = _compiled.setdefault(backbone, {})
     if key not in known:
         module = backbone if cut == "features" else backbone.trunk
-        known[key] = _compile(module, preprocessing, runtime, backbone.name)
+        name = f"{backbone.name} {cut} {weights}"
+        known[key] = _compile(module, preprocessing, runtime, name)
     return known[key]
 
 
@@ -113,10 +114,10 @@ def _compile(
     try:
         from houndsight.models.openvino_trunk import OpenVinoTrunk
 
-        return OpenVinoTrunk(module, preprocessing)
+        return OpenVinoTrunk(module, preprocessing, name=name)
     except Exception as error:  # OpenVINO and the exporter share no base class but this
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        note = f"OpenVINO cannot run {name} here: {reason}"
+        note = f"OpenVINO cannot run {name.split()[0]} here: {reason}"
         if runtime == "openvino":
             raise HoundsightError(f"{note}. Use --runtime torch.") from error
         return TorchTrunk(module, preprocessing, note=note)
