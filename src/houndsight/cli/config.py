@@ -16,7 +16,7 @@ __all__ = ["config"]
 def config(
     photos: Annotated[
         Path | None,
-        typer.Argument(metavar="[PHOTOS]", help="Also honour a houndsight.toml beside these."),
+        typer.Argument(metavar="PHOTOS", help="Also honour a houndsight.toml beside these."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -20,6 +21,19 @@ from houndsight.cli.serve import serve
 from houndsight.errors import HoundsightError
 
 __all__ = ["app", "main"]
+
+INTERRUPTED = 130
+"""What a shell reports of a command that Ctrl-C ended: 128 and the number of SIGINT."""
+STORAGE_ERRORS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+}
+"""What keeps a file from being written, and a person can put right."""
 
 app = typer.Typer(
     name="houndsight",
@@ -58,9 +72,18 @@ def main() -> None:
     except HoundsightError as error:
         typer.secho(f"houndsight: {error}", fg="red", err=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        typer.secho("houndsight: interrupted; finished work is kept.", fg="yellow", err=True)
-        sys.exit(130)
+    except SystemExit as end:
+        # typer turns Ctrl-C into this exit and says nothing.
+        if end.code == INTERRUPTED:
+            typer.secho("houndsight: interrupted; finished work is kept.", fg="yellow", err=True)
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(141)
+    except OSError as error:
+        if error.errno not in STORAGE_ERRORS:
+            raise
+        place = error.filename or "a file"
+        text = f"houndsight: {place} cannot be written or read: {error.strerror}."
+        typer.secho(text, fg="red", err=True)
+        sys.exit(1)

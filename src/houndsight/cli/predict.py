@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["predict"]
 
+LINKS = ("auto", "symlink", "hardlink", "copy")
+BACKENDS = ("auto", "openvino", "onnx", "torch")
+
 
 def predict(
     model: Annotated[
@@ -50,6 +53,8 @@ def predict(
     """Predict the classes of photos: top classes with probabilities, or a whole folder."""
     from houndsight.models.artifact import ModelArtifact
 
+    _check_choice("--link", link, LINKS)
+    _check_choice("--backend", backend, BACKENDS)
     artifact = ModelArtifact.load(model)
     if len(photos) == 1 and photos[0].is_dir():
         _folder(
@@ -67,6 +72,11 @@ def predict(
     if out is not None or sort_into is not None:
         raise SettingError("--out and --sort-into are for a folder of photos.")
     _photos(artifact, photos, top=top, as_json=as_json, backend=backend, batch_size=batch_size)
+
+
+def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise SettingError(f"{option} is {value!r}; it is one of {', '.join(choices)}.")
 
 
 def _folder(

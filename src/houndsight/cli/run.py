@@ -60,6 +60,7 @@ def run(
     if sum(x is not None for x in (photos, dataset, resume)) != 1:
         raise SettingError("Name the photos, or --dataset NAME, or --resume RUN: one of the three.")
     if resume is not None:
+        _refuse_beside_resume(out, given, assignments or [])
         folder, config = resume, RunConfig.from_json(Run.open(resume).config)
     else:
         config = _config(_source(photos, dataset), given, assignments or [])
@@ -67,6 +68,21 @@ def run(
     with ProgressDisplay() as display:
         finished = run_job(config=config, folder=folder, listeners=[display])
     print_summary(finished)
+
+
+def _refuse_beside_resume(
+    out: Path | None, given: dict[str, dict[str, Any]], assignments: list[str]
+) -> None:
+    """A resumed run keeps its settings; one given beside it would be silently ignored."""
+    others = [
+        f"--{name.replace('_', '-')}" for s in given.values() for name in s if s[name] is not None
+    ]
+    others += ["--out"] * (out is not None) + ["--set"] * bool(assignments)
+    if others:
+        raise SettingError(
+            f"--resume finishes a run with its own settings and takes no {', '.join(others)}; "
+            "for other settings begin a new run."
+        )
 
 
 def _source(photos: str | None, dataset: str | None) -> str:
@@ -111,6 +127,6 @@ def _next_folder(config: RunConfig, dataset: str | None) -> Path:
             open_or_create(folder, config)
         except RunError:
             continue
-        typer.echo(f"Going on with the unfinished run in {folder}.", err=True)
+        typer.echo(f"Going on in {folder}, where a run is unfinished.", err=True)
         return folder
     raise RunError("runs/ holds 9,999 runs of this name; name a folder with --out.")
