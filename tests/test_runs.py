@@ -89,3 +89,15 @@ def test_metrics_keep_what_is_not_finite_and_survive_a_torn_line(tmp_path: Path)
     assert [row["split"] for row in rows] == ["train", "valid"]
     assert rows[0]["loss"] == float("inf")
     assert [row["step"] for row in log.read("valid")] == [2]
+
+
+def test_a_damaged_record_is_a_sentence(run: Run) -> None:
+    path = run.folder / "run.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"status": "asleep"}))
+    with pytest.raises(RunError, match="its status is unknown"):
+        Run.open(run.folder)
+    del record["results"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(RunError, match="it lacks results"):
+        Run.open(run.folder)

@@ -89,6 +89,9 @@ def run(
 def open_or_create(folder: Path, config: RunConfig) -> Run:
     """The unfinished run in `folder` if it has this configuration, else a new one.
 
+    One that failed at its photos or at the name of its backbone made nothing worth keeping:
+    with that put right, it begins again.
+
     Raises:
         RunError: the folder holds a finished run, or one with other settings.
     """
@@ -98,7 +101,9 @@ def open_or_create(folder: Path, config: RunConfig) -> Run:
     if record.status == RunStatus.COMPLETED:
         raise RunError(f"{folder} holds a finished run; name another folder with --out.")
     different = _differences(RunConfig.from_json(record.config).to_json(), config.to_json())
-    if different:
+    if different and record.status == RunStatus.FAILED and set(record.stages) <= {"check"}:
+        record.begin_again(config.to_json())
+    elif different:
         raise RunError(
             f"{folder} holds an unfinished run with other settings ({'; '.join(different)}); "
             "give the same ones to resume it, or another folder with --out."

@@ -29,6 +29,8 @@ from houndsight.findings import Finding, FindingLog, read_findings
 __all__ = ["MetricsLog", "Run", "RunStatus"]
 
 FORMAT_VERSION = 1
+RECORD = ("kind", "created", "status", "config", "plan", "stages", "results", "environment")
+"""What every `run.json` holds, from the first version on."""
 
 
 class RunStatus(enum.StrEnum):
@@ -95,6 +97,10 @@ class Run:
             raise RunError(f"{path} cannot be read: {error}.") from error
         if not isinstance(record, dict) or not isinstance(record.get("v"), int):
             raise RunError(f"{path} is not a Houndsight run.")
+        missing = [name for name in RECORD if name not in record]
+        if record["v"] <= FORMAT_VERSION and (missing or record["status"] not in list(RunStatus)):
+            what = f"it lacks {', '.join(missing)}" if missing else "its status is unknown"
+            raise RunError(f"{path} is damaged: {what}; it cannot be read or resumed.")
         if record["v"] > FORMAT_VERSION:
             raise RunError(
                 f"{path} has format {record['v']}, newer than this version reads "
@@ -123,6 +129,19 @@ class Run:
             file.flush()
             self._record = Run.open(self.folder)._record
             yield self
+
+    def begin_again(self, config: Mapping[str, Any]) -> None:
+        """Forget a run that failed before it made anything, and give it other settings.
+
+        Raises:
+            RunLockedError: another process holds it.
+        """
+        with self.lock():
+            for path in (self.photos, self.folder / "findings.jsonl"):
+                path.unlink(missing_ok=True)
+            self._record |= {"config": dict(config), "plan": None, "stages": {}, "results": {}}
+            self._record["environment"] = _environment()
+            self._save()
 
     # -- run.json ---------------------------------------------------------------------------
 
