@@ -49,12 +49,19 @@ def print_findings(found: list[Finding], console: Console) -> None:
         for finding in group[:SHOWN_OF_A_RULE]:
             cause = finding.causes[0]
             resolved = " [dim](resolved)[/dim]" if finding.state == "resolved" else ""
-            console.print(
-                f"{marks[finding.severity]} {escape(finding.title)}{resolved} [dim]{rule}[/dim]",
-                highlight=False,
-            )
-            console.print(f"    [dim]cause[/dim] {escape(cause.text)}", highlight=False)
-            console.print(f"    [dim]fix[/dim]   {escape(cause.fix)}", highlight=False)
+            title = f"{escape(finding.title)}{resolved} [dim]{rule}[/dim]"
+            _print_hanging(marks[finding.severity], title, console)
+            _print_hanging("    [dim]cause[/dim]", escape(cause.text), console)
+            _print_hanging("    [dim]fix[/dim]  ", escape(cause.fix), console)
         if len(group) > SHOWN_OF_A_RULE:
             more = len(group) - SHOWN_OF_A_RULE
             console.print(f"  [dim]and {more} more of {rule}[/dim]", highlight=False)
+
+
+def _print_hanging(mark: str, text: str, console: Console) -> None:
+    """Print `text` beside `mark`, its further lines under its first."""
+    from rich.table import Table
+
+    line = Table.grid(padding=(0, 1))
+    line.add_row(mark, text)
+    console.print(line, highlight=False)

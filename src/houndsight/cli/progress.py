@@ -7,6 +7,7 @@ from collections import deque
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from houndsight.events import Event, Forecast, StageEnded, StageProgress, StageStarted
@@ -54,7 +55,7 @@ class ProgressDisplay:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, Forecast):
-            self.console.print(f"[dim]{event.text}[/dim]", highlight=False)
+            self._say(f"[dim]{escape(event.text)}[/dim]")
         elif isinstance(event, StageStarted):
             self._start(event)
         elif isinstance(event, StageProgress):
@@ -63,10 +64,12 @@ class ProgressDisplay:
             self._end(event)
 
     def _start(self, event: StageStarted) -> None:
-        task = self._progress.add_task(event.text, total=event.total, counted="", remaining="")
+        task = self._progress.add_task(
+            escape(event.text), total=event.total, counted="", remaining=""
+        )
         self._stages[event.stage] = _Stage(task, event.unit)
         if not self.console.is_terminal:
-            self.console.print(f"{event.text} …", highlight=False)
+            self._say(f"{escape(event.text)} …")
 
     def _advance(self, event: StageProgress) -> None:
         stage = self._stages.get(event.stage)
@@ -76,7 +79,7 @@ class ProgressDisplay:
         stage.note(event.done)
         counted = f"{event.done:,}" + (f"/{total:,}" if total else "") + f" {stage.unit}"
         if event.text:
-            counted += f" · {event.text}"
+            counted += f" · {escape(event.text)}"
         self._progress.update(
             stage.task,
             completed=event.done,
@@ -89,10 +92,12 @@ class ProgressDisplay:
         stage = self._stages.pop(event.stage, None)
         if stage is not None:
             self._progress.remove_task(stage.task)
-        text = event.text or event.stage
-        self.console.print(
-            f"[green]✓[/green] {text} [dim]{duration(event.seconds)}[/dim]", highlight=False
-        )
+        text = escape(event.text or event.stage)
+        self._say(f"[green]✓[/green] {text} [dim]{duration(event.seconds)}[/dim]")
+
+    def _say(self, line: str) -> None:
+        """Print a line; in a log it stays one line, however long."""
+        self.console.print(line, highlight=False, soft_wrap=not self.console.is_terminal)
 
 
 class _Stage:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from houndsight.cli.findings import print_findings
@@ -33,14 +34,16 @@ def print_summary(run: Run, console: Console | None = None) -> None:
         print_findings(grave, console)
     console.print(_table(run))
     for name, path in _paths(run):
-        console.print(f"{name:<7} {path}", highlight=False, soft_wrap=True)
+        console.print(f"{name:<7} {escape(str(path))}", highlight=False, soft_wrap=True)
 
 
 def _table(run: Run) -> Table:
     results = run.results
     test = results["metrics"]["test"]
     caption = f"{results['protocol']}, {test['count']:,.0f} photos"
-    table = Table(title=f"{results['model']}, {results['backbone']['name']}", box=box.ROUNDED)
+    table = Table(
+        title=f"{results['model']}, {escape(results['backbone']['name'])}", box=box.ROUNDED
+    )
     table.caption = caption
     for heading, justify in (("figure", "left"), ("", "right"), ("stage", "left"), ("", "right")):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
