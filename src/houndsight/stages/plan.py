@@ -51,6 +51,21 @@ def fix(context: Context, photos: ImageFolder, backbone: Backbone) -> Plan:
     """The plan in `run.json`, or a new one after measuring how fast this machine is."""
     if context.run.plan is not None:
         return Plan(**context.run.plan)
+    with context.stage("plan", "Measuring this machine") as outcome:
+        plan, forecast = _measured(context, photos, backbone)
+        context.run.set_plan(asdict(plan))
+        outcome.text = f"Planned {_words(plan)}"
+    context.emit(forecast)
+    return plan
+
+
+def _words(plan: Plan) -> str:
+    tuned = f", {plan.epochs} epochs of fine-tuning" if plan.epochs else ", no fine-tuning"
+    return f"{plan.trials} trials{tuned}; protocol: {plan.protocol}"
+
+
+def _measured(context: Context, photos: ImageFolder, backbone: Backbone) -> tuple[Plan, Forecast]:
+    """What fits, after measuring this machine's speed on some of these photos."""
     settings = context.config
     everything, train = photos.all(), photos.split("train")
     rate = measure_throughput(backbone, everything)
@@ -68,9 +83,7 @@ def fix(context: Context, photos: ImageFolder, backbone: Backbone) -> Plan:
         finetune_photos_per_second=round(finetune_rate, 1),
         why=why,
     )
-    context.run.set_plan(asdict(plan))
-    context.emit(_forecast(plan, len(everything), len(train), backbone))
-    return plan
+    return plan, _forecast(plan, len(everything), len(train), backbone)
 
 
 def _epochs(
