@@ -1,8 +1,8 @@
+import inspect
 import io
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tarfile
@@ -455,29 +455,30 @@ def test_loading_runs_no_code_and_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
+DYING_SAVE = """
+import os, signal, sys
+from pathlib import Path
+folder, left, tests = Path(sys.argv[1]), [int(sys.argv[2])], sys.argv[3]
+sys.path.insert(0, tests)
+from tiny_model import make_artifact
+rename = Path.rename
+def dying(self, target):
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return rename(self, target)
+artifact = make_artifact(seed=7)
+Path.rename = dying
+artifact.save(folder)
+"""
+
+
 def test_a_save_killed_at_any_moment_leaves_an_old_or_a_new_model(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
+    tests = Path(inspect.getfile(make_artifact)).parent
     for calls in range(1, 5):
-        shutil.rmtree(tmp_path, ignore_errors=True)
-        tmp_path.mkdir()
+        folder = tmp_path / str(calls) / "model"
         shutil.copytree(saved_model(), folder)
-        pid = os.fork()
-        if pid == 0:
-            _die_at_rename(calls)
-            make_artifact(seed=7).save(folder)
-            os._exit(0)
-        os.waitpid(pid, 0)
+        # A process of its own: one forked after PyTorch has computed may hang.
+        command = [sys.executable, "-c", DYING_SAVE, str(folder), str(calls), str(tests)]
+        subprocess.run(command, check=False, timeout=120)
         assert ModelArtifact.load(folder).classes == CLASSES
-
-
-def _die_at_rename(number: int) -> None:
-    """Kill this process at its n-th rename."""
-    rename, left = Path.rename, [number]
-
-    def dying(self: Path, target: Path) -> Path:
-        left[0] -= 1
-        if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return rename(self, target)
-
-    Path.rename = dying  # type: ignore[assignment,method-assign]

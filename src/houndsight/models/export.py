@@ -63,7 +63,7 @@ def export_graph(classifier: nn.Module, folder: Path, kind: str, *, size: int) -
     with warnings.catch_warnings():
         # Exporters warn about their own use of PyTorch, which no caller can change.
         warnings.simplefilter("ignore")
-        write(_traced(classifier, size), target, size)
+        write(classifier, target, size)
     return target
 
 
@@ -137,17 +137,19 @@ def _traced(classifier: nn.Module, size: int) -> Any:
         )
 
 
-def _write_openvino(program: Any, target: Path, size: int) -> None:
+def _write_openvino(classifier: nn.Module, target: Path, size: int) -> None:
     import openvino
 
-    model = openvino.convert_model(program)
-    model.reshape([-1, 3, size, size])
+    from houndsight.models.conversion import to_openvino
+
+    model = to_openvino(_on(classifier, "cpu"), size=size)
     openvino.save_model(model, target, compress_to_fp16=False)
 
 
-def _write_onnx(program: Any, target: Path, size: int) -> None:
+def _write_onnx(classifier: nn.Module, target: Path, size: int) -> None:
     import torch
 
+    program = _traced(classifier, size)
     export: Callable[..., Any] = torch.onnx.export
     example = (torch.zeros(2, 3, size, size),)
     export(
