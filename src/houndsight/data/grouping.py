@@ -11,8 +11,6 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
-
 from houndsight.errors import DataError, SettingError
 
 __all__ = ["GroupBy", "groups_of", "parse_group"]
@@ -66,6 +64,8 @@ def groups_of(paths: Any, by: GroupBy) -> Any:
     Raises:
         DataError: not one path has a group.
     """
+    import pyarrow as pa  # late, because settings are read for every --help
+
     assert by.kind != "column", "a column is read with its table"
     find = _folder_finder(by.level) if by.kind == "level" else _pattern_finder(by.value)
     chunks = [
