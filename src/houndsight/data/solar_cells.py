@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import importlib.util
 import io
+import os
 from pathlib import Path
 
 from houndsight.config import cache_home
@@ -35,8 +36,18 @@ def solar_cells() -> Path:
     data = Path(package.origin).parent / "data"
     path = cache_home() / "datasets" / "solar-cells" / "labels.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
+    _link(path.parent / "images", data / "images")
     write_atomic(path, _table(data).encode())
     return path
+
+
+def _link(link: Path, target: Path) -> None:
+    """Point `link` at the package's photos, wherever it is installed today."""
+    if link.is_symlink() and link.readlink() == target:
+        return
+    aside = link.with_name(f".images.{os.getpid()}")
+    aside.symlink_to(target)
+    aside.replace(link)
 
 
 def _table(data: Path) -> str:
@@ -52,7 +63,7 @@ def _table(data: Path) -> str:
         name, probability, _module = line.split()
         label = _label(float(probability))
         if label is not None:
-            writer.writerow([data / name, label])
+            writer.writerow([name, label])
     return table.getvalue()
 
 
