@@ -6,5 +6,6 @@ import csv
 
 from houndsight.data.solar_cells import solar_cells
 
-with solar_cells().open(newline="") as table:
-    print(next(csv.DictReader(table))["path"])
+table_path = solar_cells()
+with table_path.open(newline="") as table:
+    print(table_path.parent / next(csv.DictReader(table))["path"])
