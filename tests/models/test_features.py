@@ -117,8 +117,10 @@ def test_a_bad_photo_is_an_error_for_itself_only(
         .with_hashes([None] * 8)
         .all()
     )
-    found = cache.features(small_backbone, split, runtime="torch")
+    heard: list[StageProgress] = []
+    found = cache.features(small_backbone, split, runtime="torch", listener=heard.append)
     assert sorted(found.errors) == [2, 5] and all(found.errors.values())
+    assert heard[-1].done == 8
     assert np.flatnonzero(~found.valid).tolist() == [2, 5]
     assert found.computed == 6
     assert not found.array[2].any() and found.array[3].any()
@@ -140,6 +142,22 @@ def test_activations_at_the_boundary_are_float16_in_both_views(
     np.testing.assert_allclose(plain.array, expected, atol=5e-3, rtol=2e-3)
     np.testing.assert_allclose(mirrored.array, turned, atol=5e-3, rtol=2e-3)
     assert not np.allclose(expected, turned, atol=0.1)
+
+
+def test_a_view_that_is_there_is_not_computed_again(
+    cache: FeatureCache,
+    small_backbone: Backbone,
+    hashed_photos: Photos,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    split = hashed_photos({"red": 5, "blue": 5})
+    plain = cache.features(small_backbone, split.take(range(6)), runtime="torch")
+    expected = plain.array.copy()
+    mirrored = cache.features(small_backbone, split, mirrored=True, runtime="torch")
+    assert mirrored.computed == 10 and mirrored.valid.all()
+    everything = cache.features(small_backbone, split)
+    assert everything.computed == 0 and everything.valid.all() and len(everything.pack) == 10
+    np.testing.assert_array_equal(everything[range(6)], expected)
 
 
 def test_rows_are_gathered_by_any_index(

@@ -64,7 +64,8 @@ class FeatureCache:
         """Features `(n, d)` float32, or activations at the boundary as float16, of the photos.
 
         With `mirrored` the photos' mirror images are given; the plain view is computed in the
-        same pass, so that a photo is decoded once for both.
+        same pass where it is missing, so ask for the mirrored one first: a photo is then decoded
+        once for both.
 
         Raises:
             SettingError: they would not fit under the cache's limit, or the network cannot take
@@ -155,6 +156,7 @@ class _Pass:
     stage: str
     computed: int = 0
     decoded: int = 0
+    done: int = 0
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -199,8 +201,8 @@ class _Pass:
         workers: int | None,
         max_pixels: int,
     ) -> None:
-        done = len(self.split) - len(positions)
-        self._progress(done)
+        self.done = len(self.split) - len(positions)
+        self._progress()
         decoded = decode_batches(
             self.split.take(positions).paths(),
             self.preprocessing,
@@ -209,31 +211,37 @@ class _Pass:
             max_pixels=max_pixels,
         )
         pieces = self._pieces(decoded, positions, trunk.batch_size)
-        for (view, rows), outputs in trunk.stream(pieces):
-            hashes = self.hashes[rows]
-            new = self.packs[view].find(hashes) < 0
-            if new.any():
-                kept = _finite(outputs[new], self.packs[view].dtype)
-                writers[view].append(hashes[new], kept)
+        for (view, rows, finished), outputs in trunk.stream(pieces):
+            kept = _finite(outputs, self.packs[view].dtype)
+            writers[view].append(self.hashes[rows], kept)
             if view == len(self.packs) - 1:
-                self.computed += int(new.sum())
-                done += len(rows)
-                self._progress(done)
+                self.computed += len(rows)
+            self.done += finished
+            self._progress()
 
     def _pieces(
         self, decoded: Iterator[DecodedBatch], positions: NDArray[np.int64], size: int
-    ) -> Iterator[tuple[tuple[int, NDArray[np.int64]], NDArray[np.uint8]]]:
-        """Decoded photos in batches of the runtime, each in every view."""
+    ) -> Iterator[tuple[tuple[int, NDArray[np.int64], int], NDArray[np.uint8]]]:
+        """Decoded photos in batches of the runtime, in every view that lacks them.
+
+        The key is the view, the photos' positions, and how many are finished with this piece.
+        """
         for batch in decoded:
             rows = positions[batch.indices]
             self.decoded += len(rows)
+            self.done += len(batch.errors)
             for index, reason in batch.errors.items():
                 self.failed[bytes(self.hashes[positions[index]])] = reason
             for start in range(0, len(rows), size):
-                images = batch.images[start : start + size]
-                for view in range(len(self.packs)):
-                    turned = images if view == 0 else images[:, :, ::-1]
-                    yield (view, rows[start : start + size]), turned
+                part = slice(start, start + size)
+                lacking = [pack.find(self.hashes[rows[part]]) < 0 for pack in self.packs]
+                last = max(view for view, lacks in enumerate(lacking) if lacks.any())
+                for view, lacks in enumerate(lacking):
+                    images = batch.images[part][lacks]
+                    if len(images):
+                        finished = len(lacks) if view == last else 0
+                        turned = images if view == 0 else images[:, :, ::-1]
+                        yield (view, rows[part][lacks], finished), turned
 
     def cached(self) -> CachedFeatures:
         """What is there now, of the view that was asked for."""
@@ -250,14 +258,14 @@ class _Pass:
             pack, pack.rows(), rows, errors, self.computed, self.decoded, findings
         )
 
-    def _progress(self, done: int, text: str = "") -> None:
+    def _progress(self, text: str = "") -> None:
         if self.listener is not None:
-            total = len(self.split)
-            self.listener(StageProgress(stage=self.stage, done=done, total=total, text=text))
+            self.listener(
+                StageProgress(stage=self.stage, done=self.done, total=len(self.split), text=text)
+            )
 
     def _waiting(self) -> None:
-        done = len(self.split) - len(self.missing())
-        self._progress(done, "Another process computes these features; waiting for it.")
+        self._progress("Another process computes these features; waiting for it.")
 
 
 def _finite(outputs: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
