@@ -29,6 +29,7 @@ STORAGE_ERRORS = {
     errno.EDQUOT,
     errno.EFBIG,
     errno.EROFS,
+    errno.EEXIST,
     errno.EACCES,
     errno.EPERM,
     errno.ENOTDIR,
