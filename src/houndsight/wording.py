@@ -1,8 +1,8 @@
-"""How durations and sizes are said to people."""
+"""How numbers, durations and sizes are said to people."""
 
 from __future__ import annotations
 
-__all__ = ["duration", "size"]
+__all__ = ["duration", "plural", "size"]
 
 
 def duration(seconds: float) -> str:
@@ -24,3 +24,8 @@ def size(size_bytes: float) -> str:
             value = size_bytes / factor
             return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
     return f"{size_bytes:.0f} bytes"
+
+
+def plural(number: int, one: str) -> str:
+    """`1 photo`, `2,000 photos`."""
+    return f"{number:,} {one if number == 1 else one + 's'}"

@@ -12,6 +12,7 @@ from houndsight.data.check import check
 from houndsight.data.fit import choose_fit
 from houndsight.data.folder import ImageFolder
 from houndsight.stages.context import Context
+from houndsight.wording import plural
 
 __all__ = ["check_photos", "data_folder_of"]
 
@@ -50,7 +51,7 @@ def check_photos(context: Context) -> ImageFolder:
         outcome.values = {"root": str(photos.root), "fit": fit, "fit_reason": why}
         outcome.text = (
             f"Checked {len(found.table):,} photos of {len(photos.classes)} classes: "
-            f"{set_aside:,} set aside, {len(result.findings)} findings"
+            f"{set_aside:,} set aside, {plural(len(result.findings), 'finding')}"
         )
     return photos
 

@@ -16,6 +16,7 @@ from houndsight.stages.train import PROBE, Trained
 from houndsight.stages.tune import Search
 from houndsight.training.metrics import evaluate_logits
 from houndsight.tuning.cross_validation import out_of_fold_probabilities
+from houndsight.wording import plural
 
 __all__ = ["find"]
 
@@ -52,7 +53,7 @@ def find(
             *quality.explain(_result(told, table, trained, last)),
         ]
         context.run.add_findings(findings)
-        outcome.text = f"Looked for causes: {len(findings)} findings"
+        outcome.text = f"Looked for causes: {plural(len(findings), 'finding')}"
 
 
 class _Told:
