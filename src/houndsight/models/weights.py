@@ -38,12 +38,20 @@ def describe_head(classifier: Classifier) -> dict[str, Any]:
 
 
 def save_weights(classifier: Classifier, path: Path) -> None:
-    """Write every parameter and buffer to a safetensors file."""
+    """Write every parameter and buffer to a safetensors file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     # Tensors that share storage or are not contiguous cannot stand in a safetensors file.
     state = {k: v.detach().cpu().contiguous().clone() for k, v in classifier.state_dict().items()}
-    save_file(state, path, metadata={"format": "pt"})
+    try:
+        save_file(state, path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
     path.chmod(0o644)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from houndsight.data.fit import fitted
 from houndsight.data.folder import ImageFolder
+from houndsight.errors import WeightsError
 from houndsight.models.backbone import Backbone, available_backbones, load_backbone
 from houndsight.models.choose import choose_backbone
+from houndsight.models.table import BACKBONES
 from houndsight.stages.context import Context
 
-__all__ = ["choose"]
+__all__ = ["choose", "require_known"]
 
 PROBE_SHARE = 0.15
 """Of the time budget, at most this much goes into choosing."""
@@ -42,6 +45,19 @@ def choose(context: Context, photos: ImageFolder) -> Backbone:
             preprocessing=backbone.preprocessing.to_json(),
         )
     return backbone
+
+
+def require_known(name: str) -> None:
+    """Stop before any work when no such backbone exists.
+
+    Raises:
+        WeightsError: the name is neither in the table nor a file.
+    """
+    if name != "auto" and name not in BACKBONES and not Path(name).is_file():
+        raise WeightsError(
+            f"There is no backbone {name!r}; there are auto, {', '.join(BACKBONES)}, "
+            "or the path of a weights file."
+        )
 
 
 def _load(context: Context, name: str) -> Backbone:

@@ -1,4 +1,4 @@
-"""Stage 5: evaluate once on the test photos, and save the model."""
+"""Stage 5: evaluate once on the test photos."""
 
 from __future__ import annotations
 

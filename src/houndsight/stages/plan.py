@@ -17,13 +17,19 @@ from houndsight.wording import duration
 
 __all__ = ["Plan", "fix"]
 
-REPORT_SECONDS = 30.0
-"""Kept back for evaluation, thumbnails and the report."""
+REPORT_SECONDS = 45.0
+"""Kept back for evaluation, looking for causes, saving the model and the report."""
 CONFIDENT_SHARE = 0.8
 """Of the time left, this much is planned: a machine is slower on some days."""
 FEWEST_EPOCHS = 2
 """Fine-tuning for less than this is not worth its while."""
-TIMED_STEPS = 3
+FEWEST_SECONDS = 30.0
+"""With less time left fine-tuning is not even measured."""
+TIMED_STEPS, TIMED_BATCH = 2, 8
+TRIAL_SECONDS = 0.5
+"""What a trial of the head search takes on a few thousand photos."""
+FOLDS = 15
+"""How many searches the k-fold protocol makes at most: three repeats of five folds."""
 K_FOLD = "repeated k-fold"
 HELD_OUT = "held-out test split"
 
@@ -65,13 +71,20 @@ def _words(plan: Plan) -> str:
 
 
 def _measured(context: Context, photos: ImageFolder, backbone: Backbone) -> tuple[Plan, Forecast]:
-    """What fits, after measuring this machine's speed on some of these photos."""
-    settings = context.config
-    everything, train = photos.all(), photos.split("train")
-    rate = measure_throughput(backbone, everything)
-    left = context.seconds_left - len(everything) / rate - REPORT_SECONDS
-    small = len(everything) < settings.run.small and not photos.splits_given
-    finetune_rate = _finetune_rate(backbone, len(photos.classes), settings.training.batch_size)
+    """What fits, after measuring this machine's speed on some of these photos.
+
+    Nothing is measured that the plan does not depend on: with every feature in the cache and no
+    fine-tuning in question, no photo is decoded.
+    """
+    settings, train = context.config, photos.split("train")
+    small = len(photos) < settings.run.small and not photos.splits_given
+    missing = context.cache.missing(backbone, photos)
+    in_question = settings.run.finetune != "never" and not small
+    rate = measure_throughput(backbone, photos.all()) if missing or in_question else 0.0
+    features = missing / rate if missing else 0.0
+    left = context.seconds_left - features - REPORT_SECONDS
+    worth = in_question and (left > FEWEST_SECONDS or settings.run.finetune == "always")
+    finetune_rate = _finetune_rate(backbone, len(photos.classes)) if worth else 0.0
     epochs, why = _epochs(context, left, rate, finetune_rate, len(train), small)
     plan = Plan(
         backbone=backbone.name,
@@ -83,7 +96,7 @@ def _measured(context: Context, photos: ImageFolder, backbone: Backbone) -> tupl
         finetune_photos_per_second=round(finetune_rate, 1),
         why=why,
     )
-    return plan, _forecast(plan, len(everything), len(train), backbone)
+    return plan, _forecast(plan, features, left, len(photos), len(train), backbone)
 
 
 def _epochs(
@@ -95,6 +108,8 @@ def _epochs(
         return 0, "Fine-tuning was switched off."
     if small:
         return 0, "There are too few photos to fine-tune and still measure honestly."
+    if finetune_rate == 0.0:
+        return 0, "The time does not allow fine-tuning (--minutes)."
     # Activations at the boundary are computed once for two views, then every epoch reads them.
     once, each = 2 * photos / rate, photos / finetune_rate
     fitting = int((CONFIDENT_SHARE * left - once) // each) if each > 0 else wanted
@@ -109,12 +124,12 @@ def _epochs(
     return min(wanted, fitting), "The time allows fine-tuning."
 
 
-def _finetune_rate(backbone: Backbone, classes: int, batch_size: int) -> float:
+def _finetune_rate(backbone: Backbone, classes: int) -> float:
     """Photos per second through a copy of the last stage and a head, forward and backward."""
     size = backbone.preprocessing.size
     with torch.no_grad():
         one = backbone.trunk(torch.zeros(1, 3, size, size))
-    batch = one.expand(batch_size, *one.shape[1:]).contiguous()
+    batch = one.expand(TIMED_BATCH, *one.shape[1:]).contiguous()
     stage = copy.deepcopy(backbone.stage).requires_grad_(True)
     head = torch.nn.Linear(backbone.feature_dim, classes)
     seconds = []
@@ -122,18 +137,26 @@ def _finetune_rate(backbone: Backbone, classes: int, batch_size: int) -> float:
         started = time.perf_counter()
         head(stage(batch)).logsumexp(1).mean().backward()
         seconds.append(time.perf_counter() - started)
-    return batch_size / min(seconds)
+    return TIMED_BATCH / min(seconds)
 
 
-def _forecast(plan: Plan, photos: int, train: int, backbone: Backbone) -> Forecast:
-    features = photos / plan.photos_per_second
+def _forecast(
+    plan: Plan, features: float, left: float, photos: int, train: int, backbone: Backbone
+) -> Forecast:
+    """What is expected, the search included: under k-fold it may take half of what is left."""
+    search = plan.trials * TRIAL_SECONDS
+    if plan.protocol == K_FOLD:
+        search = min(max(left / 2, 10.0), FOLDS * search)
     finetune = 0.0
     if plan.epochs:
         finetune = 2 * train / plan.photos_per_second
         finetune += plan.epochs * train / plan.finetune_photos_per_second
-    seconds = features + finetune + REPORT_SECONDS
+    seconds = features + search + finetune + REPORT_SECONDS
     memory = 1_500_000_000 + 12 * photos * backbone.feature_dim
-    parts = [f"features {duration(features)} ({plan.photos_per_second:.0f} photos/s)"]
+    parts = ["features from the cache"]
+    if features:
+        parts = [f"features {duration(features)} ({plan.photos_per_second:.0f} photos/s)"]
+    parts.append(f"search {duration(search)}")
     if plan.epochs:
         parts.append(f"{plan.epochs} epochs of fine-tuning {duration(finetune)}")
     text = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import islice
 
 import numpy as np
@@ -33,6 +34,7 @@ def save_model(context: Context, photos: ImageFolder, trained: Trained) -> Model
             metrics=context.run.results["metrics"],
             fingerprint=context.run.results["data"]["fingerprint"],
         )
+        _sweep(context)
         graph = context.config.run.graph
         check = artifact.save(
             context.run.model,
@@ -44,6 +46,13 @@ def save_model(context: Context, photos: ImageFolder, trained: Trained) -> Model
         kept = check is not None and check.kept
         outcome.text = "Saved the model" + (f" with its {graph} graph" if kept else "")
     return artifact
+
+
+def _sweep(context: Context) -> None:
+    """Delete what a save that was killed left half written; the run's lock is ours."""
+    for left in context.run.folder.glob(".model.*"):
+        if left.name != ".model.previous":
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _proving_photos(context: Context, photos: ImageFolder, trained: Trained) -> np.ndarray:
