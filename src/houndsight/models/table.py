@@ -91,7 +91,7 @@ _TORCHVISION_V2 = replace(_IMAGENET, filter="bilinear", crop_fraction=224 / 232)
 _LITE = replace(_IMAGENET, mean=(127 / 255,) * 3, std=(128 / 255,) * 3)
 _LITE_TIMM = replace(_IMAGENET, mean=(0.5,) * 3, std=(0.5,) * 3)
 
-_TIMM_RESULTS = "timm, results/results-imagenet.csv"
+_TIMM_RESULTS = "timm, results/results-imagenet.csv at 0173a139"
 
 
 def _torchvision(
@@ -155,14 +155,14 @@ _ROWS = (
         "resnet18",
         512,
         _torchvision("resnet18-f37072fd.pth", 69.758),
-        _timm("resnet18.tv_in1k", "BSD-3-Clause", 69.758, _TORCHVISION_V1),
+        _timm("resnet18.tv_in1k", "BSD-3-Clause", 69.760, _TORCHVISION_V1),
     ),
     _resnet(
         "resnet101",
         2048,
         _torchvision("resnet101-63fe2227.pth", 77.374),
         _torchvision("resnet101-cd907fc2.pth", 81.886, _TORCHVISION_V2),
-        _timm("resnet101.tv_in1k", "BSD-3-Clause", 77.374, _TORCHVISION_V1),
+        _timm("resnet101.tv_in1k", "BSD-3-Clause", 77.376, _TORCHVISION_V1),
     ),
     BackboneRow(
         name="efficientnet_lite0",
@@ -180,7 +180,7 @@ _ROWS = (
                 sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
                 licence="Apache-2.0",
                 top1=75.1,
-                top1_source="EfficientNet-Lite release, fp32 accuracy of Lite0",
+                top1_source="tensorflow/tpu, models/official/efficientnet/lite/README.md, FP32 of Lite0",
                 preprocessing=_LITE,
             ),
             _timm(
@@ -211,7 +211,7 @@ _ROWS = (
             _timm(
                 "mobilenetv3_large_100.ra_in1k",
                 "Apache-2.0",
-                75.77,
+                75.766,
                 files=("mobilenetv3_large_100_ra-f55367f5.pth",),
             ),
         ),
@@ -223,7 +223,14 @@ _ROWS = (
         stage=("stages.3", "norm_pre", "head"),
         boundary="stages.3",
         feature_dim=768,
-        entries=(_timm("convnext_tiny.fb_in1k", "Apache-2.0", 82.07),),
+        entries=(
+            _timm(
+                "convnext_tiny.fb_in1k",
+                "Apache-2.0",
+                82.698,
+                top1_source=f"{_TIMM_RESULTS}, measured at 288 px and not at the 224 used here",
+            ),
+        ),
     ),
     BackboneRow(
         name="vit_small",
