@@ -180,7 +180,7 @@ _ROWS = (
                 sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
                 licence="Apache-2.0",
                 top1=75.1,
-                top1_source="tensorflow/tpu, models/official/efficientnet/lite/README.md, FP32 of Lite0",
+                top1_source="tensorflow/tpu, efficientnet/lite/README.md, FP32 of Lite0",
                 preprocessing=_LITE,
             ),
             _timm(
