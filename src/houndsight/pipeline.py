@@ -14,6 +14,7 @@ from houndsight.config import Settings
 from houndsight.data.settings import DataSettings
 from houndsight.errors import RunError
 from houndsight.events import Emitter, Listener
+from houndsight.models.settings import ModelSettings
 from houndsight.runs import Run, RunStatus
 from houndsight.stages.settings import RunSettings
 from houndsight.training.recipe import Recipe
@@ -21,7 +22,13 @@ from houndsight.tuning.settings import TuningSettings
 
 __all__ = ["SECTIONS", "RunConfig", "located", "open_or_create", "run", "run_exists"]
 
-SECTIONS: tuple[type[Settings], ...] = (RunSettings, DataSettings, TuningSettings, Recipe)
+SECTIONS: tuple[type[Settings], ...] = (
+    RunSettings,
+    DataSettings,
+    ModelSettings,
+    TuningSettings,
+    Recipe,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +38,7 @@ class RunConfig:
     source: str
     run: RunSettings = field(default_factory=RunSettings)
     data: DataSettings = field(default_factory=DataSettings)
+    models: ModelSettings = field(default_factory=ModelSettings)
     tuning: TuningSettings = field(default_factory=TuningSettings)
     training: Recipe = field(default_factory=Recipe)
 
@@ -133,7 +141,8 @@ def _stages(record: Run, config: RunConfig, emit: Emitter) -> None:
     )
     from houndsight.stages.context import Context
 
-    context = Context(run=record, config=config, emit=emit, cache=FeatureCache())
+    cache = FeatureCache(limit_bytes=round(config.models.cache_gigabytes * 1e9))
+    context = Context(run=record, config=config, emit=emit, cache=cache)
     backbone.require_known(config.run.backbone)
     photos = check.check_photos(context)
     chosen = backbone.choose(context, photos)

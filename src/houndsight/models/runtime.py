@@ -6,7 +6,6 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Literal
 
 import numpy as np
 import torch
@@ -18,12 +17,12 @@ from houndsight.data.decoding import DecodedBatch, decode_batches
 from houndsight.data.folder import Split
 from houndsight.errors import DataError, HoundsightError
 from houndsight.models.backbone import Backbone
+from houndsight.models.settings import RuntimeName
 from houndsight.models.torch_trunk import TorchTrunk
 from houndsight.models.trunk import Cut, TrunkRuntime
 
 __all__ = ["RuntimeName", "compile_trunk", "measure_throughput"]
 
-RuntimeName = Literal["auto", "openvino", "torch"]
 MEASURED_PHOTOS = 512
 
 _compiled: weakref.WeakKeyDictionary[Backbone, dict[object, TrunkRuntime]] = (

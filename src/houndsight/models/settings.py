@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, cast
 
 from houndsight.config import Settings, setting
 
-__all__ = ["ModelSettings"]
+__all__ = ["ModelSettings", "RuntimeName"]
+
+RuntimeName = Literal["auto", "openvino", "torch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,3 +22,8 @@ class ModelSettings(Settings):
     """What runs the frozen backbone: `auto` takes a GPU through PyTorch, else OpenVINO."""
     cache_gigabytes: float = setting(20.0, minimum=0.1)
     """Features and activations kept for later runs, in all; the least recently used go first."""
+
+    @property
+    def runtime_name(self) -> RuntimeName:
+        """`runtime`, for type checkers."""
+        return cast(RuntimeName, self.runtime)

@@ -77,6 +77,7 @@ def _probe(context: Context, photos: ImageFolder) -> tuple[str, str]:
         available_backbones(),
         photos.split("train"),
         load=lambda name: _load(context, name),
+        photos=len(photos),
         seconds=context.config.run.minutes * 60 * PROBE_SHARE,
         cache=context.cache,
         listener=context.within("backbone"),

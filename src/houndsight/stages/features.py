@@ -46,7 +46,12 @@ def compute(context: Context, photos: ImageFolder, backbone: Backbone) -> Featur
     text = f"Computing features with {backbone.name}"
     with context.stage("features", text, total=len(everything)) as outcome:
         cached = context.cache.features(
-            backbone, everything, listener=context.within("features"), stage="features"
+            backbone,
+            everything,
+            runtime=context.config.models.runtime_name,
+            workers=context.config.data.workers,
+            listener=context.within("features"),
+            stage="features",
         )
         outcome.text = (
             f"Features of {len(everything):,} photos: {cached.computed:,} computed, "

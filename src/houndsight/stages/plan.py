@@ -80,7 +80,7 @@ def _measured(context: Context, photos: ImageFolder, backbone: Backbone) -> tupl
     small = len(photos) < settings.run.small and not photos.splits_given
     missing = context.cache.missing(backbone, photos)
     in_question = settings.run.finetune != "never" and not small
-    rate = measure_throughput(backbone, photos.all()) if missing or in_question else 0.0
+    rate = _rate(context, photos, backbone) if missing or in_question else 0.0
     features = missing / rate if missing else 0.0
     left = context.seconds_left - features - REPORT_SECONDS
     worth = in_question and (left > FEWEST_SECONDS or settings.run.finetune == "always")
@@ -97,6 +97,14 @@ def _measured(context: Context, photos: ImageFolder, backbone: Backbone) -> tupl
         why=why,
     )
     return plan, _forecast(plan, features, left, len(photos), len(train), backbone)
+
+
+def _rate(context: Context, photos: ImageFolder, backbone: Backbone) -> float:
+    """Photos per second through the frozen backbone, decoding included."""
+    settings = context.config
+    return measure_throughput(
+        backbone, photos.all(), runtime=settings.models.runtime_name, workers=settings.data.workers
+    )
 
 
 def _epochs(

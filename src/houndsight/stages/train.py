@@ -116,9 +116,10 @@ def _fine_tune(
 def _batches(
     context: Context, photos: ImageFolder, backbone: Backbone, recipe: Recipe
 ) -> tuple[Batches, Batches]:
-    """Cached activations at the boundary; photos when augmentation changes pixels."""
+    """Cached activations at the boundary; photos when pixels change, or the cache is too small."""
     train, valid = photos.split("train"), photos.split("valid")
-    if recipe.randaugment or recipe.trainable == "all":
+    fits = context.cache.fits(backbone, len(train) + len(valid), views=2 if recipe.flip else 1)
+    if recipe.randaugment or recipe.trainable == "all" or not fits:
         workers = context.config.data.workers
         preprocessing = backbone.preprocessing
         return (
@@ -132,12 +133,14 @@ def _batches(
             split,
             cut="boundary",
             mirrored=mirrored,
+            runtime=context.config.models.runtime_name,
             listener=context.within("train"),
             stage="train",
         )
 
-    plain, checked = activations(train), activations(valid)
+    # Mirrored first: the plain view comes out of the same decoding.
     turned = activations(train, mirrored=True) if recipe.flip else None
+    plain, checked = activations(train), activations(valid)
     return (
         ActivationBatches(
             plain.array,
