@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
@@ -53,7 +54,7 @@ class HeadParameters(Settings):
     """How class imbalance is treated."""
     balance_strength: float = setting(1.0, minimum=0.0, maximum=2.0)
     """How strongly: 0 not at all, 1 in full."""
-    normalise: str = setting("l2", choices=NORMALISATIONS)
+    normalise: str = setting("none", choices=NORMALISATIONS)
     """What happens to a photo's features before the linear layer."""
 
 
@@ -141,10 +142,19 @@ class HeadFitter:
         Raises:
             DataError: there is no photo, or a feature is not finite.
         """
-        started = time.perf_counter()
         prepared = self._prepare(parameters.normalise)
-        fit = prepared.fit(parameters, self.seed)
-        return self._fitted(parameters, fit, started)
+        return self._fit(parameters, prepared, tolerance=TOLERANCE)
+
+    def probe(self, parameters: HeadParameters) -> FittedHead:
+        """As `fit`, on the leading axes of the features alone: several times quicker.
+
+        Its loss is a few percent higher, for all hyperparameters alike: good for comparing them.
+
+        Raises:
+            DataError: there is no photo, or a feature is not finite.
+        """
+        prepared = self._prepare(parameters.normalise).leading
+        return self._fit(parameters, prepared, tolerance=PROBE_TOLERANCE)
 
     def fit_sgd(
         self, parameters: HeadParameters, *, learning_rate: float, batch_size: int, epochs: int = 5
@@ -171,7 +181,15 @@ class HeadFitter:
             seed=self.seed,
         )
         steps = epochs * -(-len(prepared.labels) // batch_size)
-        return self._fitted(parameters, LogisticFit(weights, bias, math.nan, steps, True), started)
+        fit = LogisticFit(weights, bias, weights.new_zeros(0), iterations=steps)
+        return self._fitted(parameters, prepared, fit, started)
+
+    def _fit(
+        self, parameters: HeadParameters, prepared: _Prepared, *, tolerance: float
+    ) -> FittedHead:
+        started = time.perf_counter()
+        fit = prepared.fit(parameters, self.seed, tolerance=tolerance)
+        return self._fitted(parameters, prepared, fit, started)
 
     def _prepare(self, normalise: str) -> _Prepared:
         if normalise not in self._prepared:
@@ -183,8 +201,9 @@ class HeadFitter:
             self._prepared[normalise] = _Prepared(space, labels, self.classes, rows)
         return self._prepared[normalise]
 
-    def _fitted(self, parameters: HeadParameters, fit: LogisticFit, started: float) -> FittedHead:
-        prepared = self._prepare(parameters.normalise)
+    def _fitted(
+        self, parameters: HeadParameters, prepared: _Prepared, fit: LogisticFit, started: float
+    ) -> FittedHead:
         temperature, metrics = 1.0, dict[str, float]()
         if self._valid is not None and prepared.valid_rows is not None:
             logits = (prepared.valid_rows @ fit.weights.T + fit.bias).numpy()
@@ -210,7 +229,7 @@ class HeadFitter:
 
 @dataclass
 class _Prepared:
-    """One normalisation's training rows, and solutions to start from."""
+    """The photos in one normalisation, and solutions to start from."""
 
     space: FeatureSpace
     labels: Tensor
@@ -218,9 +237,20 @@ class _Prepared:
     valid_rows: Tensor | None
     anchors: dict[int, LogisticFit] = field(default_factory=dict)
 
-    def fit(self, parameters: HeadParameters, seed: int) -> LogisticFit:
+    @cached_property
+    def leading(self) -> _Prepared:
+        """The same with the first axes only; itself when it has no more."""
+        if len(self.space.variances) <= PROBE_RANK:
+            return self
+        rows = None if self.valid_rows is None else self.valid_rows[:, :PROBE_RANK].contiguous()
+        return _Prepared(self.space.leading(PROBE_RANK), self.labels, self.classes, rows)
+
+    def fit(self, parameters: HeadParameters, seed: int, *, tolerance: float) -> LogisticFit:
+        """The solution, from a start that depends on the photos and the weight decay alone."""
         problem = self._problem(parameters, self.balance(parameters, seed))
-        return fit_logistic(problem, self._anchor(self._decade(parameters.weight_decay)))
+        start = self.leading._start(parameters.weight_decay)
+        start = start.widened(len(self.space.variances))
+        return fit_logistic(problem, start, tolerance=tolerance)
 
     def balance(self, parameters: HeadParameters, seed: int) -> Balance:
         kind, strength = parameters.balance, parameters.balance_strength
@@ -238,12 +268,15 @@ class _Prepared:
             label_smoothing=parameters.label_smoothing,
         )
 
-    def _decade(self, weight_decay: float) -> int:
+    def _start(self, weight_decay: float) -> LogisticFit:
+        """A point near the solution, between the anchors on either side."""
         relative = weight_decay * len(self.labels) / max(self.space.squared_length, 1e-30)
-        return round(min(max(math.log10(max(relative, 1e-30)), LAST_DECADE), FIRST_DECADE))
+        place = min(max(math.log10(max(relative, 1e-30)), LAST_DECADE), FIRST_DECADE)
+        below = min(math.floor(place), FIRST_DECADE - 1)
+        return self._anchor(below + 1).towards(self._anchor(below), below + 1 - place)
 
     def _anchor(self, decade: int) -> LogisticFit:
-        """A plain head whose weight decay is about right to start from.
+        """A plain head to start from, with the weight decay of a whole decade.
 
         Heads are started from these and not from each other, so that one does not depend on what
         was fitted before it. Each is started from its stronger neighbour.
@@ -256,10 +289,15 @@ class _Prepared:
         return self.anchors[decade]
 
 
-FIRST_DECADE, LAST_DECADE = 1, -3
+TOLERANCE, PROBE_TOLERANCE = 0.01, 0.03
+"""See `fit_logistic`; on the 120 breeds the validation loss then is within 0.1 and 0.5 % of where
+it ends."""
+PROBE_RANK = 256
+FIRST_DECADE, LAST_DECADE = 1, -1
 """Anchors' weight decays: powers of ten of the mean squared length of a photo over their number,
 which for unit length is the inverse of scikit-learn's C."""
 ANCHOR_SHRINKAGE = 0.8
+ANCHOR_TOLERANCE = 0.05
 
 
 def fit_heads(

@@ -41,11 +41,14 @@ class CrossValidation:
             for held_out in (numbers == number for number in np.unique(numbers))
         ]
 
-    def logits(self, parameters: Mapping[str, Value], solver: str) -> npt.NDArray[np.float32]:
+    def logits(
+        self, parameters: Mapping[str, Value], solver: str, *, quick: bool = False
+    ) -> npt.NDArray[np.float32]:
         """Logits `(n, classes)`, each photo's by the head that has not seen it."""
         logits = np.empty((len(self.labels), self.classes), np.float32)
         for held_out, fitter in self._fitters:
-            logits[held_out] = fit(fitter, parameters, solver).logits(self._features[held_out])
+            head = fit(fitter, parameters, solver, quick=quick)
+            logits[held_out] = head.logits(self._features[held_out])
         return logits
 
     def logits_of(self, head: HeadParameters) -> npt.NDArray[np.float32]:
@@ -56,8 +59,8 @@ class CrossValidation:
         return logits
 
     def evaluate(self, parameters: Mapping[str, Value], solver: str) -> dict[str, float]:
-        """The figures of all photos out of fold, after one common temperature."""
-        logits = self.logits(parameters, solver)
+        """The figures of all photos out of fold, by quick fits, after one common temperature."""
+        logits = self.logits(parameters, solver, quick=True)
         temperature = fit_temperature(logits, self.labels)
         return evaluate_logits(logits, self.labels, temperature=temperature)
 

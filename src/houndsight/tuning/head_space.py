@@ -36,14 +36,14 @@ def head_space(labels: npt.NDArray[Any]) -> dict[str, Parameter]:
     """What is searched for heads trained to convergence on photos with these labels `(n,)`.
 
     `weight_decay` is meant for features of unit length, whatever `normalise` does: scikit-learn's
-    C from 100 down to 1/30.
+    C from 20 down to 0.1. The features' length is left in: it says how sure the backbone is, and
+    without it the loss on the 120 breeds is 5 % higher with either backbone tried.
     """
     count = max(len(labels), 1)
     space: dict[str, Parameter] = {
-        "weight_decay": ContinuousParameter(0.01 / count, 30 / count, "logarithmic"),
+        "weight_decay": ContinuousParameter(0.05 / count, 10 / count, "logarithmic"),
         "label_smoothing": ContinuousParameter(0.0, 0.3, "linear"),
         "shrinkage": ContinuousParameter(0.3, 1.0, "linear"),
-        "normalise": CategoricalParameter(["none", "l2"]),
     }
     return space | _balance(labels)
 
@@ -120,11 +120,13 @@ def _squared_length(features: Features, normalise: str) -> float:
     return float(np.linalg.norm(array)) ** 2 / max(len(array), 1)
 
 
-def fit(fitter: HeadFitter, parameters: Mapping[str, Value], solver: str) -> FittedHead:
-    """The head with a trial's parameters, by either solver."""
+def fit(
+    fitter: HeadFitter, parameters: Mapping[str, Value], solver: str, *, quick: bool = False
+) -> FittedHead:
+    """The head with a trial's parameters, by either solver; `quick` is enough to compare them."""
     head = head_parameters(parameters, fitter.features, solver)
     if solver == "lbfgs":
-        return fitter.fit(head)
+        return fitter.probe(head) if quick else fitter.fit(head)
     rate, batch = parameters["learning_rate"], parameters["batch_size"]
     assert isinstance(rate, float) and isinstance(batch, int)
     return fitter.fit_sgd(head, learning_rate=rate, batch_size=batch, epochs=SGD_EPOCHS)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from houndsight.events import Listener
 from houndsight.training.head import FittedHead, HeadFitter, HeadParameters
 from houndsight.tuning.head_space import first_guess, fit, head_space, sgd_space
-from houndsight.tuning.history import Direction, TrialRecord
+from houndsight.tuning.history import TrialRecord
 from houndsight.tuning.parameters import Space
 from houndsight.tuning.settings import OBJECTIVE_DIRECTIONS, TuningSettings
 from houndsight.tuning.stopping import EarlyStopping
@@ -58,7 +56,9 @@ def search_heads(
 ) -> HeadSearch:
     """The best head for features `(n, d)` with labels `(n,)`, judged on the validation photos.
 
-    The objective is measured after temperature scaling; the test split plays no part.
+    The objective is measured after temperature scaling; the test split plays no part. Trials are
+    quick probes; the best one's head is then fitted in full, so its figures are a little better
+    than its trial's.
 
     Args:
         features: of the training photos.
@@ -79,9 +79,12 @@ def search_heads(
     settings = settings or TuningSettings()
     fitter = HeadFitter(features, labels, classes, valid=valid, seed=settings.seed)
     tuner = head_tuner(labels, settings, space=space, log=log, warm_start=warm_start)
-    keeper = _Keeper(fitter, settings)
-    result = tuner.run(keeper.evaluate, listener=listener, stage=stage)
-    fitted = keeper.head_of(result.best)
+
+    def evaluate(trial: Trial) -> Mapping[str, float]:
+        return fit(fitter, trial.parameters, settings.solver, quick=True).metrics
+
+    result = tuner.run(evaluate, listener=listener, stage=stage)
+    fitted = fit(fitter, result.best.parameters, settings.solver)
     return HeadSearch(fitted, fitted.parameters, result)
 
 
@@ -116,35 +119,3 @@ def head_tuner(
         tie_breakers=[(other, OBJECTIVE_DIRECTIONS[other])],
         tolerance=NEGLIGIBLE.get(settings.objective, 0.0),
     )
-
-
-class _Keeper:
-    """Fits the trials' heads and keeps the best, so that it need not be fitted again."""
-
-    def __init__(self, fitter: HeadFitter, settings: TuningSettings) -> None:
-        self._fitter, self._settings = fitter, settings
-        self._direction = Direction(OBJECTIVE_DIRECTIONS[settings.objective])
-        self._lock = threading.Lock()
-        self._number = -1
-        self._fitted: FittedHead | None = None
-
-    def evaluate(self, trial: Trial) -> Mapping[str, float]:
-        fitted = fit(self._fitter, trial.parameters, self._settings.solver)
-        with self._lock:
-            if self._is_best(fitted.metrics):
-                self._number, self._fitted = trial.number, fitted
-        return fitted.metrics
-
-    def head_of(self, record: TrialRecord) -> FittedHead:
-        """The head of the best trial; fitted again when it was trained before a crash."""
-        if self._fitted is not None and self._number == record.number:
-            return self._fitted
-        return fit(self._fitter, record.parameters, self._settings.solver)
-
-    def _is_best(self, metrics: Mapping[str, float]) -> bool:
-        value = metrics.get(self._settings.objective, float("nan"))
-        if not np.isfinite(value):
-            return False
-        if self._fitted is None:
-            return True
-        return self._direction.better(value, self._fitted.metrics[self._settings.objective])

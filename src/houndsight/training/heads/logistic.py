@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from houndsight.training.heads.factor import cholesky
+
 __all__ = ["LogisticFit", "LogisticProblem", "fit_logistic"]
 
 HISTORY = 10
@@ -59,9 +61,24 @@ class LogisticFit:
 
     weights: Tensor
     bias: Tensor
-    loss: float
-    iterations: int
-    converged: bool
+    logits: Tensor
+    """`(n, classes)`, of the training rows, without offsets."""
+    loss: float = 0.0
+    iterations: int = 0
+    converged: bool = True
+
+    def towards(self, other: LogisticFit, share: float) -> LogisticFit:
+        """A point between this one and `other`, to start from."""
+        return LogisticFit(
+            torch.lerp(self.weights, other.weights, share),
+            torch.lerp(self.bias, other.bias, share),
+            torch.lerp(self.logits, other.logits, share),
+        )
+
+    def widened(self, width: int) -> LogisticFit:
+        """The same with weight 0 on further axes, `width` of them in all."""
+        padding = (0, width - self.weights.shape[1])
+        return LogisticFit(torch.nn.functional.pad(self.weights, padding), self.bias, self.logits)
 
 
 def fit_logistic(
@@ -82,6 +99,7 @@ def fit_logistic(
     return LogisticFit(
         solver.point.weights,
         solver.point.bias,
+        solver.logits - problem.offsets,
         solver.loss,
         solver.iterations,
         solver.stuck or solver.expects_less_than(tolerance**2),
@@ -114,18 +132,20 @@ class _Solver:
     def __init__(self, problem: LogisticProblem, start: LogisticFit | None) -> None:
         self.problem = problem
         rows, width = problem.rows, problem.rows.shape[1]
-        self.point = _Point(rows.new_zeros(problem.classes, width), rows.new_zeros(problem.classes))
-        if start is not None:
+        if start is None:
+            zeros = rows.new_zeros
+            self.point = _Point(zeros(problem.classes, width), zeros(problem.classes))
+            self.logits = problem.offsets.expand(len(rows), -1)
+        else:
             self.point = _Point(start.weights, start.bias)
+            self.logits = start.logits + problem.offsets
         self._penalty = problem.weight_decay * problem.metric
         self._bias_curvature = CURVATURE / problem.classes
         matrix = self._penalty + torch.diag(self._bias_curvature * problem.variances)
-        ridge = 1e-6 * matrix.diagonal().mean()
-        factor = torch.linalg.cholesky(matrix + ridge * torch.eye(width))
-        self._inverse = torch.cholesky_inverse(factor)
-        self.logits = self._apply(self.point) + problem.offsets
+        self._inverse = torch.cholesky_inverse(cholesky(matrix))
         self.loss, residual = _data_term(problem, self.logits)
-        self.loss += self._dot_penalty(self.point, self.point) / 2
+        self._pull = self.point.weights @ self._penalty
+        self.loss += float((self._pull * self.point.weights).sum()) / 2
         self.gradient = self._gradient(residual)
         self.iterations, self.stuck = 0, False
         self._pairs: list[tuple[_Point, _Point]] = []
@@ -138,14 +158,15 @@ class _Solver:
     def step(self) -> bool:
         """One iteration; False when the loss cannot be lowered any more in float32."""
         moved = self._apply(self.direction)
-        size, loss, residual = self._search(moved)
-        if size == 0.0:
+        found = self._search(moved)
+        if found is None:
             self.stuck = True
             return False
+        size, loss, self.logits, residual = found
         self.iterations += 1
+        self._pull = torch.add(self._pull, self._direction_pull, alpha=size)
         step = self.direction.times(size)
         self.point = self.point.plus(1.0, step)
-        self.logits = torch.add(self.logits, moved, alpha=size)
         gradient = self._gradient(residual)
         change = gradient.plus(-1.0, self.gradient)
         if float(step.dot(change)) > 0:
@@ -156,17 +177,15 @@ class _Solver:
 
     def _aim(self) -> None:
         self.direction = self._inverse_hessian(self.gradient).times(-1.0)
+        self._direction_pull = self.direction.weights @ self._penalty
         self.slope = float(self.gradient.dot(self.direction))
 
     def _apply(self, point: _Point) -> Tensor:
         return torch.addmm(point.bias, self.problem.rows, point.weights.T)
 
     def _gradient(self, residual: Tensor) -> _Point:
-        weights = torch.addmm(self.point.weights @ self._penalty, residual.T, self.problem.rows)
+        weights = torch.addmm(self._pull, residual.T, self.problem.rows)
         return _Point(weights, residual.sum(dim=0))
-
-    def _dot_penalty(self, one: _Point, other: _Point) -> float:
-        return float(((one.weights @ self._penalty) * other.weights).sum())
 
     def _precondition(self, gradient: _Point) -> _Point:
         return _Point(gradient.weights @ self._inverse, gradient.bias / self._bias_curvature)
@@ -188,30 +207,32 @@ class _Solver:
             vector = vector.plus(alpha - rho * change.dot(vector), step)
         return vector
 
-    def _search(self, moved: Tensor) -> tuple[float, float, Tensor]:
-        """A step size that meets the strong Wolfe conditions, its loss and its residual.
+    def _search(self, moved: Tensor) -> tuple[float, float, Tensor, Tensor] | None:
+        """A step size that meets the strong Wolfe conditions, with its loss, logits and residual.
 
-        By bisection (Nocedal and Wright 2006, section 3.1, c1 = 1e-4, c2 = 0.5); 0 when rounding
-        leaves none.
+        By bisection (Nocedal and Wright 2006, section 3.1, c1 = 1e-4, c2 = 0.5); None when
+        rounding leaves no such step.
         """
-        first = self._dot_penalty(self.point, self.direction)
-        second = self._dot_penalty(self.direction, self.direction)
-        base = self._dot_penalty(self.point, self.point) / 2
+        base = float((self._pull * self.point.weights).sum()) / 2
+        first = float((self._pull * self.direction.weights).sum())
+        second = float((self._direction_pull * self.direction.weights).sum())
         low, high, size = 0.0, float("inf"), 1.0
         for _ in range(20):
-            loss, residual = _data_term(self.problem, torch.add(self.logits, moved, alpha=size))
+            logits = torch.add(self.logits, moved, alpha=size)
+            loss, residual = _data_term(self.problem, logits)
             loss += base + size * first + size**2 * second / 2
-            slope = float((residual * moved).sum()) + first + size * second
+            slope = float(torch.dot(residual.flatten(), moved.flatten()))
+            slope += first + size * second
             if loss > self.loss + 1e-4 * size * self.slope + 1e-7 * abs(self.loss):
                 high = size
             elif abs(slope) <= 0.5 * abs(self.slope):
-                return size, loss, residual
+                return size, loss, logits, residual
             elif slope > 0:
                 high = size
             else:
                 low = size
             size = 0.5 * (low + high) if high < float("inf") else 2 * size
-        return 0.0, self.loss, moved
+        return None
 
 
 def _data_term(problem: LogisticProblem, logits: Tensor) -> tuple[float, Tensor]:
@@ -224,5 +245,6 @@ def _data_term(problem: LogisticProblem, logits: Tensor) -> tuple[float, Tensor]
     loss = float((problem.row_weights.double() * per_row).sum())
     residual = log_probabilities.exp_()
     residual.scatter_add_(1, index, residual.new_full(index.shape, smoothing - 1))
-    residual -= smoothing / problem.classes
+    if smoothing:
+        residual -= smoothing / problem.classes
     return loss, residual.mul_(problem.row_weights[:, None])
