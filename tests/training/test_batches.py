@@ -208,7 +208,9 @@ def test_a_scale_of_one_takes_the_whole_photo() -> None:
 
 @pytest.mark.parametrize("name", RANDAUGMENT_OPERATIONS)
 def test_every_operation_keeps_shape_and_type(name: str) -> None:
-    image = torch.randint(0, 255, (3, 24, 20), dtype=torch.uint8)
+    # Neither black nor white, so that stretching the contrast has something to do.
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randint(40, 200, (3, 24, 20), dtype=torch.uint8, generator=generator)
     for strength in (-1.0, 0.3, 1.0):
         changed = RANDAUGMENT_OPERATIONS[name](image, strength)
         assert changed.shape == image.shape and changed.dtype == torch.uint8
