@@ -16,9 +16,10 @@ def cholesky(matrix: Tensor) -> Tensor:
 
     The addition starts at a millionth of the mean of the diagonal and grows tenfold each try.
     """
-    identity = torch.eye(len(matrix))
+    identity: Tensor = torch.eye(len(matrix))
     added = FIRST_SHARE * float(matrix.diagonal().mean().clamp_min(1e-30))
     for _ in range(MOST_TRIES):
+        factor: Tensor
         factor, failure = torch.linalg.cholesky_ex(matrix + added * identity)
         if int(failure) == 0:
             return factor
