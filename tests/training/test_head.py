@@ -112,7 +112,7 @@ def test_shrinkage_helps_where_classes_spread_unevenly() -> None:
 
 
 def test_probes_order_hyperparameters_as_full_fits_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("houndsight.training.head.PROBE_RANK", 12)
+    monkeypatch.setattr("houndsight.training.heads.prepared.PROBE_RANK", 12)
     features, labels = make_photos(width=40)
     fitter = HeadFitter(features, labels, 6, valid=make_photos(width=40, seed=1))
     tried = [HeadParameters(weight_decay=w) for w in (10.0, 1e-1, 1e-3)]
