@@ -83,6 +83,8 @@ class Session:
         self.tensors = trained_tensors(classifier, recipe)
         self.best = _copied(self.tensors)
         self._generator_state: Tensor | None = None
+        # Taken before the first step: the backbone's hash follows its weights as they train.
+        self._of = self._identity()
         self.loop = self._build(precision)
 
     def run(self, *, resume: bool) -> None:
@@ -233,7 +235,7 @@ class Session:
             tensors |= under("optimizer", optimizer_tensors(self.loop.optimizer))
             tensors |= under("generator", {"torch": torch.get_rng_state()})
         record = {
-            "of": self._identity(),
+            "of": self._of,
             "progress": self.progress.to_json(),
             "scaler": self.loop.scaler.state_dict(),
         }
@@ -273,7 +275,7 @@ class Session:
         }
 
     def _refuse_another(self, before: Mapping[str, Any]) -> None:
-        now = self._identity()
+        now = self._of
         different = [
             f"{key} was {before[key]!r} and is {value!r}"
             for key, value in now.items()
