@@ -69,6 +69,8 @@ class Run:
             "config": dict(config),
             "plan": None,
             "stages": {},
+            "seconds": 0.0,
+            "unfinished": {},
             "results": {},
             "environment": _environment(),
         }
@@ -140,6 +142,7 @@ class Run:
             for path in (self.photos, self.folder / "findings.jsonl"):
                 path.unlink(missing_ok=True)
             self._record |= {"config": dict(config), "plan": None, "stages": {}, "results": {}}
+            self._record |= {"seconds": 0.0, "unfinished": {}}
             self._record["environment"] = _environment()
             self._save()
 
@@ -186,6 +189,23 @@ class Run:
         """What came out: metrics by split, chosen parameters, and how they were obtained."""
         return dict(self._record["results"])
 
+    @property
+    def seconds(self) -> float:
+        """Wall time spent on it so far by all processes that worked on it, as last noted."""
+        stages = sum(float(stage.get("seconds", 0.0)) for stage in self.stages.values())
+        return max(float(self._record.get("seconds", 0.0)), stages + sum(self.unfinished.values()))
+
+    @property
+    def unfinished(self) -> Mapping[str, float]:
+        """Seconds already spent in stages that were begun and have not ended: `{name: seconds}`."""
+        return dict(self._record.get("unfinished", {}))
+
+    def note_time(self, seconds: float, *, unfinished: Mapping[str, float]) -> None:
+        """Note the time spent in all, and in stages under way, so that a kill does not lose it."""
+        stages = {name: round(spent, 3) for name, spent in unfinished.items()}
+        self._record |= {"seconds": round(seconds, 3), "unfinished": {**self.unfinished, **stages}}
+        self._save()
+
     def set_plan(self, plan: Mapping[str, Any]) -> None:
         """Fix the plan."""
         self._record["plan"] = dict(plan)
@@ -197,8 +217,9 @@ class Run:
         self._save()
 
     def finish_stage(self, stage: str, *, seconds: float, **results: Any) -> None:
-        """Record a stage as done; resuming skips it."""
+        """Record a stage as done; `seconds` are those of all its starts together."""
         self._record["stages"][stage] = {"seconds": round(seconds, 3), **results}
+        self._record.get("unfinished", {}).pop(stage, None)
         self._save()
 
     def set_results(self, **results: Any) -> None:
