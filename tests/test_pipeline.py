@@ -15,9 +15,11 @@ import pytest
 
 import houndsight
 from houndsight.data.settings import DataSettings
-from houndsight.errors import DataError, RunError
+from houndsight.data.solar_cells import solar_cells
+from houndsight.errors import DataError, RunError, SettingError
 from houndsight.events import Event, StageEnded, StageStarted
 from houndsight.models.artifact import ModelArtifact
+from houndsight.models.features import FeatureCache
 from houndsight.pipeline import RunConfig, run
 from houndsight.runs import Run, RunStatus
 from houndsight.stages.settings import RunSettings
@@ -120,9 +122,68 @@ def test_no_photos_is_a_sentence(tmp_path: Path) -> None:
     assert Run.open(tmp_path / "run").status == RunStatus.FAILED
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"minute": 3}, "did you mean minutes"),
+        ({"trials": 3}, r"no setting 'trials'.*tuning\.trials"),
+        ({"minutes": -1}, "at least 0.1"),
+    ],
+)
+def test_a_setting_that_is_not_there_is_a_sentence(
+    given: dict[str, int], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingError, match=said):
+        run("photos", folder=tmp_path / "run", **given)
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_beside_a_config_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="minutes"):
+        run(config=settings(tmp_path), minutes=3)
+    with pytest.raises(SettingError, match="needs photos"):
+        run()
+
+
+@pytest.mark.parametrize("place", ["a-file", "a-file/below", "/proc/nowhere"])
+def test_an_impossible_cache_is_a_sentence(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a-file").touch()
+    monkeypatch.setenv("HOUNDSIGHT_CACHE", str(tmp_path / place))
+    with pytest.raises(SettingError, match=r"HOUNDSIGHT_CACHE names .*, where nothing can"):
+        run(tmp_path, folder=tmp_path / "run")
+    with pytest.raises(SettingError, match="HOUNDSIGHT_CACHE"):
+        FeatureCache()
+    with pytest.raises(SettingError, match="HOUNDSIGHT_CACHE"):
+        solar_cells()
+
+
+def test_the_photos_are_checked_before_torch_is_imported(
+    tmp_path: Path, photo_folder: Callable[..., Path]
+) -> None:
+    photos = photo_folder({"cats": 3, "dogs": 3}, size=48)
+    script = (
+        "import sys, houndsight\n"
+        "def told(event):\n"
+        "    if event.stage in ('check', 'backbone') and hasattr(event, 'unit'):\n"
+        "        print(event.stage, 'torch' in sys.modules, flush=True)\n"
+        "        if event.stage == 'backbone': sys.exit()\n"
+        "houndsight.run(sys.argv[1], folder=sys.argv[2], listeners=[told])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script, str(photos), str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["check", "False", "backbone", "False"]
+
+
 SCRIPT = """
 import json, os, signal, sys
 from houndsight.events import StageEnded, StageProgress, StageStarted
+from houndsight.models.features import FeatureCache
 from houndsight.pipeline import RunConfig, run
 folder, config, stage, when = sys.argv[1:]
 def strike(event):

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import inspect
 import os
+import tempfile
 import textwrap
 import tomllib
 import types
@@ -32,6 +33,7 @@ __all__ = [
     "Settings",
     "cache_home",
     "config_file",
+    "require_cache_home",
     "resolve",
     "setting",
     "state_home",
@@ -176,6 +178,25 @@ def state_home() -> Path:
 def cache_home() -> Path:
     """Where caches live: `HOUNDSIGHT_CACHE`, or the platform's cache folder."""
     return Path(os.environ.get("HOUNDSIGHT_CACHE") or platformdirs.user_cache_dir("houndsight"))
+
+
+def require_cache_home() -> Path:
+    """`cache_home()`, made if it was not there.
+
+    Raises:
+        SettingError: nothing can be written there.
+    """
+    home = cache_home()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=home).close()
+    except OSError as error:
+        named = "HOUNDSIGHT_CACHE names" if os.environ.get("HOUNDSIGHT_CACHE") else "The cache is"
+        raise SettingError(
+            f"{named} {home}, where nothing can be written: {error.strerror}. "
+            "Set HOUNDSIGHT_CACHE to a folder that can be written."
+        ) from error
+    return home
 
 
 def _file_layers(

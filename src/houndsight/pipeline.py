@@ -8,17 +8,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from houndsight.config import Settings
+from houndsight.config import Settings, require_cache_home
 from houndsight.data.settings import DataSettings
-from houndsight.errors import RunError
+from houndsight.errors import RunError, SettingError
 from houndsight.events import Emitter, Listener
 from houndsight.models.settings import ModelSettings
 from houndsight.runs import Run, RunStatus
-from houndsight.stages.settings import RunSettings
+from houndsight.stages.settings import RunSettings, run_settings
 from houndsight.training.recipe import Recipe
 from houndsight.tuning.settings import TuningSettings
+
+if TYPE_CHECKING:
+    from houndsight.data.folder import ImageFolder
+    from houndsight.models.backbone import Backbone
+    from houndsight.stages.context import Context
 
 __all__ = ["SECTIONS", "RunConfig", "located", "open_or_create", "run", "run_exists"]
 
@@ -74,8 +79,12 @@ def run(
     """
     if config is None:
         if photos is None:
-            raise TypeError("run() needs photos or a config")
-        config = RunConfig(source=located(photos), run=RunSettings(**settings))
+            raise SettingError("run() needs photos, or a config that names them.")
+        config = RunConfig(source=located(photos), run=run_settings(settings))
+    elif photos is not None or settings:
+        given = ", ".join(["photos"] * (photos is not None) + list(settings))
+        raise SettingError(f"run() got a config and beside it {given}; put it into the config.")
+    require_cache_home()
     target = (
         Path(folder) if folder is not None else Path("runs") / (Path(config.source).stem or "run")
     )
@@ -125,27 +134,27 @@ def run_exists(folder: Path) -> bool:
 
 
 def _stages(record: Run, config: RunConfig, emit: Emitter) -> None:
-    """The job itself. Heavy packages load here, so that importing this module stays quick."""
-    from houndsight.models.features import FeatureCache
-    from houndsight.stages import (
-        backbone,
-        check,
-        evaluate,
-        explain,
-        features,
-        plan,
-        report,
-        save,
-        train,
-        tune,
-    )
+    """The job itself.
+
+    Packages load when their turn comes: importing this module stays quick, and the photos are
+    being checked before PyTorch is imported.
+    """
+    from houndsight.stages import backbone, check
     from houndsight.stages.context import Context
 
-    cache = FeatureCache(limit_bytes=round(config.models.cache_gigabytes * 1e9))
-    context = Context(run=record, config=config, emit=emit, cache=cache)
-    backbone.require_known(config.run.backbone)
-    photos = check.check_photos(context)
-    chosen = backbone.choose(context, photos)
+    context = Context(run=record, config=config, emit=emit)
+    try:
+        backbone.require_known(config.run.backbone)
+        photos = check.check_photos(context)
+        _learn(context, photos, backbone.choose(context, photos))
+    finally:
+        context.note_time()
+
+
+def _learn(context: Context, photos: ImageFolder, chosen: Backbone) -> None:
+    """From the first feature to the report."""
+    from houndsight.stages import evaluate, explain, features, plan, report, save, train, tune
+
     planned = plan.fix(context, photos, chosen)
     table = features.compute(context, photos, chosen)
     search = tune.search(context, table, planned)

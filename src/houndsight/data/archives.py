@@ -20,7 +20,7 @@ from lzma import LZMAError
 from pathlib import Path
 from typing import IO
 
-from houndsight.config import cache_home
+from houndsight.config import require_cache_home
 from houndsight.data.archive_members import Member, is_archive, members
 from houndsight.data.cache_lock import locked
 from houndsight.data.listing import is_ignored, printable_path
@@ -73,7 +73,7 @@ def unpack(
     emit(StageStarted(stage=STAGE, text=f"Unpacking {archive.name}", unit="files"))
     if not is_archive(archive):
         raise DataError(f"{archive} is no archive that can be unpacked: {_looks_like(archive)}.")
-    target = target or cache_home() / "archives" / _digest(archive)
+    target = target or require_cache_home() / "archives" / _digest(archive)
     target.parent.mkdir(parents=True, exist_ok=True)
     with locked(target):
         if not target.is_dir():

@@ -20,7 +20,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from houndsight.config import cache_home
+from houndsight.config import require_cache_home
 from houndsight.data.cache_lock import locked
 from houndsight.data.layouts import TABLE_NAMES
 from houndsight.data.listing import is_ignored, is_image_name
@@ -67,7 +67,7 @@ def fetch_bucket(
     """
     emit = emit or Emitter()
     shown = shown_uri(uri)
-    folder = cache_home() / "buckets" / hashlib.sha256(uri.encode()).hexdigest()[:32]
+    folder = require_cache_home() / "buckets" / hashlib.sha256(uri.encode()).hexdigest()[:32]
     try:
         system, base = _open(uri, filesystem)
         objects = list(_objects(system, base))

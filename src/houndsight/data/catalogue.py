@@ -14,7 +14,7 @@ from pathlib import Path
 
 import httpx
 
-from houndsight.config import cache_home
+from houndsight.config import cache_home, require_cache_home
 from houndsight.data import published_splits
 from houndsight.data.archives import unpack
 from houndsight.data.downloads import Expected, download
@@ -170,7 +170,7 @@ def fetch_dataset(
 def _fetch(
     row: PublicSet, file: PublicFile, emit: Emitter, transport: httpx.BaseTransport | None
 ) -> Path:
-    target = cache_home() / "downloads" / row.name / file.name
+    target = require_cache_home() / "downloads" / row.name / file.name
     expected = Expected(file.size_bytes, file.sha256)
     try:
         return download(

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 
-from houndsight.config import cache_home
+from houndsight.config import require_cache_home
 from houndsight.data.cache_lock import locked
 from houndsight.errors import DataError, NetworkError
 from houndsight.events import Emitter, StageEnded, StageProgress, StageStarted
@@ -52,7 +52,7 @@ def fetch_url(
     parts = urlsplit(url)
     name = PurePosixPath(unquote(parts.path)).name or "download"
     key = hashlib.sha256(url.encode()).hexdigest()[:32]
-    target = cache_home() / "downloads" / key / name[-100:].replace("\0", "")
+    target = require_cache_home() / "downloads" / key / name[-100:].replace("\0", "")
     return download(url, target, limit_bytes=limit_bytes, emit=emit, transport=transport)
 
 

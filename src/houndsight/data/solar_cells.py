@@ -14,7 +14,7 @@ import io
 import os
 from pathlib import Path
 
-from houndsight.config import cache_home
+from houndsight.config import require_cache_home
 from houndsight.errors import DataError, MissingExtraError
 from houndsight.files import write_atomic
 
@@ -34,7 +34,7 @@ def solar_cells() -> Path:
     if package is None or package.origin is None:
         raise MissingExtraError("The demo's photos of solar cells", "demo")
     data = Path(package.origin).parent / "data"
-    path = cache_home() / "datasets" / "solar-cells" / "labels.csv"
+    path = require_cache_home() / "datasets" / "solar-cells" / "labels.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     _link(path.parent / "images", data / "images")
     write_atomic(path, _table(data).encode())

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from houndsight.config import cache_home
+from houndsight.config import require_cache_home
 from houndsight.data.decode import MAX_PIXELS, Preprocessing
 from houndsight.data.decoding import DecodedBatch, decode_batches
 from houndsight.data.folder import ImageFolder, Split
@@ -44,7 +44,7 @@ class FeatureCache:
     """Features and activations on disk, under `limit_bytes` in all packs together."""
 
     def __init__(self, folder: Path | None = None, *, limit_bytes: int = LIMIT_BYTES) -> None:
-        self.folder = folder or cache_home() / "features"
+        self.folder = folder or require_cache_home() / "features"
         self.limit_bytes = limit_bytes
 
     def features(

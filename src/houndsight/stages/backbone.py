@@ -1,17 +1,21 @@
-"""Stage 2: choose the pretrained network, and fit its preprocessing to the photos."""
+"""Stage 2: choose the pretrained network, and fit its preprocessing to the photos.
+
+PyTorch is imported when the stage has begun: a person sees what the seconds are spent on.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from houndsight.data.fit import fitted
 from houndsight.data.folder import ImageFolder
 from houndsight.errors import WeightsError
-from houndsight.models.backbone import Backbone, available_backbones, load_backbone
-from houndsight.models.choose import choose_backbone
 from houndsight.models.table import BACKBONES
 from houndsight.stages.context import Context
+
+if TYPE_CHECKING:
+    from houndsight.models.backbone import Backbone
 
 __all__ = ["choose", "require_known"]
 
@@ -62,6 +66,8 @@ def require_known(name: str) -> None:
 
 def _load(context: Context, name: str) -> Backbone:
     """A backbone that sees photos the way this run shows them."""
+    from houndsight.models.backbone import load_backbone
+
     backbone = load_backbone(name)
     backbone.preprocessing = fitted(
         backbone.preprocessing,
@@ -73,6 +79,9 @@ def _load(context: Context, name: str) -> Backbone:
 
 def _probe(context: Context, photos: ImageFolder) -> tuple[str, str]:
     """The best backbone at hand by a probe, and a line that says by how much."""
+    from houndsight.models.backbone import available_backbones
+    from houndsight.models.choose import choose_backbone
+
     choice: Any = choose_backbone(
         available_backbones(),
         photos.split("train"),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from houndsight.config import Settings, setting
+from houndsight.errors import SettingError
 
-__all__ = ["RunSettings"]
+__all__ = ["RunSettings", "run_settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,3 +33,21 @@ class RunSettings(Settings):
     """Whether the report is written as PDF too, beside HTML."""
     seed: int = setting(0, minimum=0)
     """Seed of the search and of the training; `data.seed` is that of the split."""
+
+
+def run_settings(given: Mapping[str, Any]) -> RunSettings:
+    """Settings from a call's keywords.
+
+    Raises:
+        SettingError: there is no such setting, or it has a value it cannot have.
+    """
+    known = [field.name for field in RunSettings.describe()]
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            meant = f"did you mean {near[0]}? There" if near else "there"
+            raise SettingError(
+                f"run() has no setting {name!r}; {meant} are {', '.join(known)}. "
+                "Those of other sections, such as tuning.trials, go into a RunConfig."
+            )
+    return RunSettings(**given)
