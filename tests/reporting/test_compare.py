@@ -31,9 +31,14 @@ def make_run(
     hashes: list[str] | None = None,
     split: str = "test",
     classes: list[str] = CLASSES,
+    readable: list[str] | None = None,
+    top1: float | None = None,
 ) -> Path:
     run = Run.create(folder, kind="run", config={})
-    run.set_results(classes=[{"name": name, "original": name} for name in classes])
+    named = zip(readable or classes, classes, strict=True)
+    run.set_results(classes=[{"name": name, "original": original} for name, original in named])
+    if top1 is not None:
+        run.set_results(metrics={"test": {"top1": top1}})
     count = len(labels)
     hashes = hashes if hashes is not None else [f"h{i}" for i in range(count)]
     paths = [f"photos/{i}.jpg" for i in range(count)]
@@ -86,6 +91,34 @@ def test_classes_are_matched_by_name(tmp_path: Path) -> None:
     assert compare_runs(a, b).count == 2
 
 
+def test_classes_are_told_by_their_readable_names(tmp_path: Path) -> None:
+    originals, names = ["001.Cat", "002.Dog"], ["Cat", "Dog"]
+    a = make_run(tmp_path / "a", [0, 1], [0, 1], classes=originals, readable=names)
+    b = make_run(tmp_path / "b", [0, 1], [1, 1], classes=originals, readable=names)
+    found = compare_runs(a, b).classes[0]
+    assert (found.name, found.original, found.top1.difference) == ("Cat", "001.Cat", -1)
+    same = make_run(tmp_path / "c", [0, 1], [1, 1], classes=originals, readable=["Cat", "Cat"])
+    assert compare_runs(same, b).classes[0].name == "001.Cat"
+
+
+def test_a_run_has_nothing_more_than_itself(tmp_path: Path) -> None:
+    a = make_run(tmp_path / "a", [0, 1, 2] * 9, [0, 1, 1] * 9)
+    found = compare_runs(a, tmp_path / "a" / ".." / "a")
+    assert found.top1.to_json() == {
+        "a": 2 / 3, "b": 2 / 3, "difference": 0.0, "low": 0.0, "high": 0.0, "clear": False,
+    }  # fmt: skip
+    assert "the same run" in found.notes[0]
+    assert found.nll is not None and (found.nll.low, found.nll.high) == (0, 0)
+
+
+def test_figures_that_differ_from_the_runs_own_are_explained(tmp_path: Path) -> None:
+    a = make_run(tmp_path / "a", [0, 1] * 4, [0, 1] * 4, split="out-of-fold", top1=0.905)
+    b = make_run(tmp_path / "b", [0, 1] * 4, [0, 1] * 4, split="out-of-fold", top1=1.0)
+    notes = compare_runs(a, b).notes
+    assert len(notes) == 1
+    assert "a tells 90.5\u00a0% of itself, the mean over the repeats" in notes[0]
+
+
 def test_no_common_photos_is_a_sentence(tmp_path: Path) -> None:
     a = make_run(tmp_path / "a", [0, 1], [0, 1], hashes=["x", "y"])
     b = make_run(tmp_path / "b", [0, 1], [0, 1], hashes=["v", "w"])
@@ -123,10 +156,39 @@ def test_an_unfinished_run_is_a_sentence(tmp_path: Path) -> None:
         compare_runs(a, a)
 
 
-def test_newcombe_agrees_with_his_own_example() -> None:
-    # Newcombe 1998, table III, contrast (36, 12, 2, 0): method 10 gives 0.0618 to 0.3242
-    low, high = newcombe_interval(36, 12, 2, 0)
-    assert (low, high) == (pytest.approx(0.0569, abs=0.006), pytest.approx(0.3404, abs=0.02))
+# Newcombe, Statistics in Medicine 17 (1998), pages 2641 and 2642: both, gained, lost, neither.
+TABLE_III = [
+    ((36, 12, 2, 0), (0.0569, 0.3404)),
+    ((20, 12, 2, 16), (0.0562, 0.3292)),
+    ((18, 12, 2, 18), (0.0562, 0.3290)),
+    ((36, 14, 0, 0), (0.1528, 0.4167)),
+    ((35, 14, 0, 1), (0.1461, 0.4175)),
+    ((18, 14, 0, 18), (0.1441, 0.3963)),
+    ((2, 97, 1, 0), (0.8721, 0.9854)),
+    ((0, 29, 1, 0), (0.6666, 0.9882)),
+    ((2, 98, 0, 0), (0.9178, 0.9945)),
+    ((1, 98, 0, 1), (0.9171, 0.9916)),
+    ((0, 30, 0, 0), (0.8395, 1.0000)),
+    ((54, 0, 0, 0), (-0.0664, 0.0664)),
+    ((30, 0, 0, 24), (-0.0358, 0.0358)),
+    ((27, 0, 0, 27), (-0.0351, 0.0351)),
+]
+
+
+@pytest.mark.parametrize(("cells", "printed"), TABLE_III)
+def test_the_interval_is_the_one_printed_in_newcombes_table(
+    cells: tuple[int, int, int, int], printed: tuple[float, float]
+) -> None:
+    assert newcombe_interval(*cells) == pytest.approx(printed, abs=5.1e-5)
+
+
+def test_the_correction_of_an_odd_number_of_photos_is_not_rounded() -> None:
+    # By hand, n = 41: phi = (14 * 22 - 41 / 2) / sqrt(19 * 22 * 14 * 27) = 0.72328; the Wilson
+    # limits of 19 / 41 are 0.32056 and 0.61254, those of 14 / 41 are 0.21559 and 0.49450.
+    below, above = 19 / 41 - 0.320562, 0.494502 - 14 / 41
+    down = below**2 - 2 * 0.723276 * below * above + above**2
+    low, _ = newcombe_interval(14, 5, 0, 22)
+    assert low == pytest.approx(5 / 41 - down**0.5, abs=2e-6)
 
 
 def test_mcnemar_is_exact() -> None:

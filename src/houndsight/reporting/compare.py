@@ -13,13 +13,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from houndsight.errors import RunError
-from houndsight.reporting.measurements import Predictions, as_predictions
+from houndsight.reporting.measurements import Predictions, as_predictions, mapping
 from houndsight.reporting.paired import Difference, mcnemar_p_value, paired_mean, paired_top1
+from houndsight.reporting.text import clean, percent
 from houndsight.runs import Run
 
 __all__ = ["ClassDifference", "Comparison", "compare_runs"]
 
-TESTED = ("test", "out-of-fold")
+OUT_OF_FOLD = "out-of-fold"
+TESTED = ("test", OUT_OF_FOLD)
 """The splits that a run neither trained on nor chose anything by."""
 
 SMALLEST_PROBABILITY = 1e-12
@@ -31,6 +33,9 @@ class ClassDifference:
     """How both runs do on one class."""
 
     name: str
+    """As people read it: “Affenpinscher”."""
+    original: str
+    """As it stands in the photos' folder or table: “001.Affenpinscher”."""
     count: int
     top1: Difference
     p_value: float
@@ -40,6 +45,7 @@ class ClassDifference:
         """Plain values."""
         return {
             "class": self.name,
+            "original": self.original,
             "count": self.count,
             **self.top1.to_json(),
             "p_value": self.p_value,
@@ -96,8 +102,13 @@ class _Tested:
     name: str
     rows: dict[str, int]
     labels: list[str]
+    """Of each row, as the classes were called originally: what is the same in both runs."""
+    readable: dict[str, str]
+    """{original: readable} of the classes."""
     right: NDArray[np.bool_]
     losses: NDArray[np.float64] | None
+    told: float | None
+    """The top-1 that the run itself tells, where it is not the share of these photos."""
 
 
 def compare_runs(run_a: Path | str, run_b: Path | str) -> Comparison:
@@ -109,6 +120,7 @@ def compare_runs(run_a: Path | str, run_b: Path | str) -> Comparison:
         RunError: a run has no predictions on test photos, or the two share none.
     """
     folders = [Run.open(run_a), Run.open(run_b)]
+    itself = Path(run_a).resolve() == Path(run_b).resolve()
     by_hash = all(_has_hashes(run) for run in folders)
     a, b = (_tested(run, by_hash) for run in folders)
     common = [key for key in a.rows if key in b.rows]
@@ -119,32 +131,42 @@ def compare_runs(run_a: Path | str, run_b: Path | str) -> Comparison:
             f"on {len(a.rows)} photos, {b.name} on {len(b.rows)}, {len(common)} on both. "
             "Compare runs made from the same photos with the same splits."
         )
-    return _compared(a, b, same, _notes(a, b, len(common), len(same)))
+    notes = [_ITSELF] if itself else _notes(a, b, len(common), len(same))
+    return _compared(a, b, same, [*notes, *_averaged([a] if itself else [a, b])], itself)
 
 
-def _compared(a: _Tested, b: _Tested, keys: list[str], notes: Sequence[str]) -> Comparison:
+_ITSELF = (
+    "A and B are the same run, so every difference is zero. To learn how much chance there is in "
+    "a training, compare runs with different seeds."
+)
+
+
+def _compared(
+    a: _Tested, b: _Tested, keys: list[str], notes: Sequence[str], itself: bool
+) -> Comparison:
     rows_a, rows_b = ([run.rows[key] for key in keys] for run in (a, b))
     right_a, right_b = a.right[rows_a], b.right[rows_b]
     gained, lost = int((right_b & ~right_a).sum()), int((right_a & ~right_b).sum())
     nll = None
     if a.losses is not None and b.losses is not None:
         nll = paired_mean(a.losses[rows_a], b.losses[rows_b])
+    top1 = paired_top1(right_a, right_b)
     return Comparison(
         run_a=a.name,
         run_b=b.name,
         count=len(keys),
-        top1=paired_top1(right_a, right_b),
+        top1=Difference.of_itself(top1.a) if itself else top1,
         nll=nll,
         gained=gained,
         lost=lost,
         p_value=mcnemar_p_value(gained, lost),
-        classes=_by_class(np.array([a.labels[row] for row in rows_a]), right_a, right_b),
+        classes=_by_class(a, np.array([a.labels[row] for row in rows_a]), right_a, right_b),
         notes=tuple(notes),
     )
 
 
 def _by_class(
-    labels: NDArray[np.str_], right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]
+    a: _Tested, labels: NDArray[np.str_], right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]
 ) -> tuple[ClassDifference, ...]:
     found = []
     for name in np.unique(labels):
@@ -152,7 +174,8 @@ def _by_class(
         one, other = right_a[inside], right_b[inside]
         p_value = mcnemar_p_value(int((other & ~one).sum()), int((one & ~other).sum()))
         top1 = paired_top1(one, other)
-        found.append(ClassDifference(str(name), int(inside.sum()), top1, p_value))
+        readable = a.readable.get(str(name), str(name))
+        found.append(ClassDifference(readable, str(name), int(inside.sum()), top1, p_value))
     return tuple(sorted(found, key=lambda each: (-abs(each.top1.difference), each.name)))
 
 
@@ -173,7 +196,7 @@ def _notes(a: _Tested, b: _Tested, common: int, same: int) -> list[str]:
 
 def _tested(run: Run, by_hash: bool) -> _Tested:
     predictions = _predictions(run)
-    names = _class_names(run)
+    names, readable = _class_names(run)
     keys = _hashes(run, predictions) if by_hash else predictions.paths
     rows: dict[str, int] = {}
     for row, key in enumerate(keys):
@@ -184,7 +207,29 @@ def _tested(run: Run, by_hash: bool) -> _Tested:
         losses = -np.log(np.maximum(chosen.astype(np.float64), SMALLEST_PROBABILITY))
     labels = [names[i] if i < len(names) else f"class {i}" for i in predictions.labels.tolist()]
     right = predictions.predicted == predictions.labels
-    return _Tested(run.folder.name or str(run.folder), rows, labels, right, losses)
+    name = run.folder.resolve().name or str(run.folder)
+    averaged = OUT_OF_FOLD in predictions.splits
+    told = _told(run, right) if averaged else None
+    return _Tested(name, rows, labels, dict(zip(names, readable, strict=True)), right, losses, told)
+
+
+def _told(run: Run, right: NDArray[np.bool_]) -> float | None:
+    """The run's own top-1, when it is another than the share of its predictions."""
+    told = mapping(mapping(run.results.get("metrics")).get("test")).get("top1")
+    if not isinstance(told, int | float) or abs(told - float(right.mean())) < 5e-4:
+        return None
+    return float(told)
+
+
+def _averaged(runs: Sequence[_Tested]) -> list[str]:
+    """Why a figure here is not the one in the run's report."""
+    return [
+        f"{run.name} tells {percent(run.told)} of itself, the mean over the repeats of its "
+        "cross-validation. Here the probabilities of all repeats are averaged for each photo, "
+        f"which is right on {percent(float(run.right.mean()))}."
+        for run in runs
+        if run.told is not None
+    ]
 
 
 def _predictions(run: Run) -> Predictions:
@@ -221,6 +266,10 @@ def _hashes(run: Run, predictions: Predictions) -> list[str]:
     return [str(known.get(int(i), f"unknown photo {i}")) for i in predictions.ids]
 
 
-def _class_names(run: Run) -> list[str]:
+def _class_names(run: Run) -> tuple[list[str], list[str]]:
+    """The classes as they were called originally, and as people read them, by index."""
     classes = run.results.get("classes") or []
-    return [str(each.get("original") or each.get("name")) for each in classes]
+    originals = [str(each.get("original") or each.get("name")) for each in classes]
+    names = [clean(each.get("name") or each.get("original"), limit=120) for each in classes]
+    # Two folders may read the same; then only the originals tell them apart.
+    return originals, names if len(set(names)) == len(names) else [clean(n) for n in originals]

@@ -31,6 +31,11 @@ class Difference:
         """Whether the interval leaves out zero."""
         return self.low > 0 or self.high < 0
 
+    @classmethod
+    def of_itself(cls, value: float) -> Difference:
+        """What a run has more than itself: nothing, and that is certain."""
+        return cls(value, value, 0.0, 0.0, 0.0)
+
     def to_json(self) -> dict[str, float | bool]:
         """Plain values."""
         return {
@@ -82,9 +87,9 @@ def _correlation(both: int, gained: int, lost: int, neither: int) -> float:
     product = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
     if product == 0:
         return 0.0
-    cross = both * neither - gained * lost
+    cross = float(both * neither - gained * lost)
     if cross > 0:
-        cross = max(cross - (both + gained + lost + neither) // 2, 0)
+        cross = max(cross - (both + gained + lost + neither) / 2, 0.0)
     return cross / math.sqrt(product)
 
 
