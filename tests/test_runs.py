@@ -32,6 +32,9 @@ def test_what_is_recorded_is_read_again(run: Run) -> None:
     assert again.stages == {"check": {"seconds": 1.235, "text": "Checked."}}
     assert again.results == {"splits": {"train": 8}, "model": "linear probe"}
     assert again.status == RunStatus.COMPLETED
+    assert again.reason == ""
+    run.set_status(RunStatus.FAILED, "The disk is full.")
+    assert Run.open(run.folder).reason == "The disk is full."
 
 
 def test_a_folder_takes_one_run(run: Run) -> None:

@@ -180,6 +180,11 @@ class Run:
         return RunStatus(self._record["status"])
 
     @property
+    def reason(self) -> str:
+        """Why it did not end well, as a sentence; empty when it did, or has not ended."""
+        return str(self._record.get("reason") or "")
+
+    @property
     def stages(self) -> Mapping[str, Mapping[str, Any]]:
         """The finished stages: `{name: {"seconds": …, "text": …, …}}`, in order."""
         return dict(self._record["stages"])

@@ -6,15 +6,16 @@ __all__ = ["duration", "plural", "size"]
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `12 s`, `3 min 05 s`, `2 h 10 min`."""
+    """`0.4 s`, `12 s`, `3 min 05 s`, `10 min`, `2 h 10 min`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
+        return f"{minutes} min" + (f" {rest:02d} s" if rest else "")
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h" + (f" {rest:02d} min" if rest else "")
 
 
 def size(size_bytes: float) -> str:
@@ -26,6 +27,6 @@ def size(size_bytes: float) -> str:
     return f"{size_bytes:.0f} bytes"
 
 
-def plural(number: int, one: str) -> str:
-    """`1 photo`, `2,000 photos`."""
-    return f"{number:,} {one if number == 1 else one + 's'}"
+def plural(number: int, one: str, many: str = "") -> str:
+    """`1 photo`, `2,000 photos`; `many` where it is not `one` and an s."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -27,13 +27,14 @@ def test_a_log_gets_a_line_when_a_stage_begins_and_ends() -> None:
 
 
 def test_durations_and_sizes_read_naturally() -> None:
-    seconds = [0.04, 9.97, 59.4, 59.6, 185, 7800]
+    seconds = [0.04, 9.97, 59.4, 59.6, 185, 7200, 7500]
     assert [duration(s) for s in seconds] == [
         "0.0 s",
         "10 s",
         "59 s",
-        "1 min 00 s",
+        "1 min",
         "3 min 05 s",
-        "2 h 10 min",
+        "2 h",
+        "2 h 05 min",
     ]
     assert [size(n) for n in (812, 3.4e6, 1.2e10)] == ["812 bytes", "3.4 MB", "12 GB"]

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from houndsight.reporting.text import (
     clean,
-    duration,
     measure,
     percent,
     rule_words,
@@ -62,16 +61,9 @@ def test_measures(value: object, told: str) -> None:
     assert measure(value) == told
 
 
-def test_percent_and_duration() -> None:
+def test_percent() -> None:
     assert percent(0.8423) == "84.2\u00a0%"
     assert percent(float("nan")) == percent(None) == "\N{EN DASH}"
-    assert [duration(s) for s in (0.42, 12.2, 59.8, 200, 7500)] == [
-        "0.4 s",
-        "12 s",
-        "1 min",
-        "3 min 20 s",
-        "2 h 5 min",
-    ]
 
 
 def test_names_in_sentences() -> None:

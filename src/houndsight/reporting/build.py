@@ -8,8 +8,9 @@ from houndsight.reporting.document import Document, Figure, Figures, Section
 from houndsight.reporting.insights import judge, standing
 from houndsight.reporting.measurements import Measurements, mapping, read_measurements
 from houndsight.reporting.sections import SECTIONS
-from houndsight.reporting.text import clean, duration, percent, percent_range, plural
+from houndsight.reporting.text import clean, percent, percent_range
 from houndsight.runs import Run, RunStatus
+from houndsight.wording import duration, plural
 
 __all__ = ["build_document"]
 

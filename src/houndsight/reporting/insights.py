@@ -12,8 +12,9 @@ from houndsight.findings import Finding, Severity, State
 from houndsight.reporting.classes import class_figures, confused_pairs, confusion_matrix
 from houndsight.reporting.document import Remedy, Verdict
 from houndsight.reporting.measurements import Measurements, Predictions
-from houndsight.reporting.text import clean, count, percent, percent_range, plural, sorted_out
+from houndsight.reporting.text import clean, count, percent, percent_range, sorted_out
 from houndsight.runs import RunStatus
+from houndsight.wording import plural
 
 __all__ = ["Standing", "judge", "standing", "wilson_interval"]
 

@@ -6,10 +6,8 @@ missing is said in `Measurements.missing` and the rest is shown.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -150,7 +148,7 @@ def read_measurements(run: Run) -> Measurements:
     return Measurements(
         run=run,
         status=run.status,
-        reason=clean(_reason(run.folder), limit=600),
+        reason=clean(run.reason, limit=600),
         classes=classes,
         results=results,
         plan=run.plan or {},
@@ -204,16 +202,6 @@ def _attempt(read: Callable[[], T], name: str, missing: list[str]) -> T | None:
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         missing.append(f"{name} cannot be read ({clean(error, limit=160)}).")
     return None
-
-
-def _reason(folder: Path) -> str:
-    """The sentence a run that did not end well left."""
-    try:
-        return str(
-            json.loads((folder / "run.json").read_text(encoding="utf-8")).get("reason") or ""
-        )
-    except (OSError, ValueError):
-        return ""
 
 
 def _classes(

@@ -10,11 +10,9 @@ __all__ = [
     "NONE",
     "clean",
     "count",
-    "duration",
     "measure",
     "percent",
     "percent_range",
-    "plural",
     "rule_words",
     "shorten",
     "sorted_out",
@@ -92,25 +90,6 @@ def _scientific(value: float, digits: int) -> str:
 def count(number: int) -> str:
     """12345 as `12,345`."""
     return f"{number:,}".replace("-", "\N{MINUS SIGN}")
-
-
-def plural(number: int, one: str, many: str = "") -> str:
-    """`1 photo`, `2 photos`."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds as `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`."""
-    if seconds is None or not math.isfinite(seconds):
-        return NONE
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
-    return f"{whole // 3600} h" + (f" {whole % 3600 // 60} min" if whole % 3600 // 60 else "")
 
 
 _WORD_STARTS = r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])"

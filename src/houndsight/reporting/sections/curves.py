@@ -10,7 +10,8 @@ from houndsight.reporting.charts import learning_curve
 from houndsight.reporting.document import Block, Chart, Note, Section
 from houndsight.reporting.insights import SPLIT_WORDS
 from houndsight.reporting.measurements import Measurements
-from houndsight.reporting.text import clean, measure, percent, plural
+from houndsight.reporting.text import clean, measure, percent
+from houndsight.wording import plural
 
 __all__ = ["curves"]
 

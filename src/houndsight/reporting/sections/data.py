@@ -7,7 +7,8 @@ import numpy as np
 from houndsight.reporting.charts import bars
 from houndsight.reporting.document import Block, Chart, Facts, Paragraph, Section
 from houndsight.reporting.measurements import Measurements, mapping
-from houndsight.reporting.text import clean, count, duration, measure, plural, unique
+from houndsight.reporting.text import clean, count, measure, unique
+from houndsight.wording import duration, plural
 
 __all__ = ["data"]
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from houndsight.findings import Cause, Finding, State
 from houndsight.reporting.document import FindingGroup, Findings, Paragraph, Remedy, Section
 from houndsight.reporting.measurements import Measurements
-from houndsight.reporting.text import clean, count, plural, rule_words
+from houndsight.reporting.text import clean, count, rule_words
+from houndsight.wording import plural
 
 __all__ = ["findings", "group_findings"]
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from houndsight.reporting.document import Block, Gallery, Note, Photo, Section
 from houndsight.reporting.measurements import Measurements, Predictions
-from houndsight.reporting.text import clean, percent, plural
+from houndsight.reporting.text import clean, percent
 from houndsight.reporting.thumbnails import doubtful_rows, worst_rows
+from houndsight.wording import plural
 
 __all__ = ["photos"]
 

@@ -8,7 +8,8 @@ from typing import Any
 from houndsight.reporting.document import Block, Cell, Column, Note, Section, Table
 from houndsight.reporting.insights import SPLIT_WORDS
 from houndsight.reporting.measurements import Measurements, mapping
-from houndsight.reporting.text import NONE, clean, count, duration, measure, percent, percent_range
+from houndsight.reporting.text import NONE, clean, count, measure, percent, percent_range
+from houndsight.wording import duration
 
 __all__ = ["results"]
 

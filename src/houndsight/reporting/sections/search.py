@@ -14,7 +14,8 @@ from houndsight.reporting.charts import (
 )
 from houndsight.reporting.document import Block, Cell, Chart, Column, Paragraph, Section, Table
 from houndsight.reporting.measurements import Measurements, mapping
-from houndsight.reporting.text import clean, duration, measure, percent, plural
+from houndsight.reporting.text import clean, measure, percent
+from houndsight.wording import duration, plural
 
 __all__ = ["search"]
 

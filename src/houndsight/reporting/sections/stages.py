@@ -5,7 +5,8 @@ from __future__ import annotations
 from houndsight.reporting.charts import bars
 from houndsight.reporting.document import Chart, Section
 from houndsight.reporting.measurements import Measurements
-from houndsight.reporting.text import clean, duration, shorten
+from houndsight.reporting.text import clean, shorten
+from houndsight.wording import duration
 
 __all__ = ["stages"]
 
