@@ -52,6 +52,10 @@ class Cause:
     """How likely among the candidates, 0 to 1."""
     evidence: str = ""
     """What was measured that speaks for it."""
+    name: str = ""
+    """What makes causes of several findings the same one: `learning-rate-too-high`."""
+    change: Mapping[str, Any] = field(default_factory=dict)
+    """The fix for machines: settings and their new values, such as `{"learning_rate": 0.002}`."""
 
 
 @dataclass(frozen=True, kw_only=True)

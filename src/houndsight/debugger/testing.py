@@ -1,0 +1,324 @@
+"""Recordings of trainings that never were: a healthy one, and ways to make it ill.
+
+`healthy()` is what the hook would have written of a small convolutional network trained with
+SGD on ten classes: every group, plausible figures, noise. `Recording.changed` replaces values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from houndsight.debugger.history import History
+from houndsight.debugger.record import SAMPLED, Group, Mode, Row, Statistic
+from houndsight.debugger.structure import (
+    LossRecord,
+    ModuleRecord,
+    OptimizerRecord,
+    ParameterRecord,
+    Structure,
+)
+
+__all__ = ["Recording", "healthy", "structure"]
+
+STARTED = 1_750_000_000.0
+SECONDS_A_STEP = 0.1
+Array = npt.NDArray[Any]
+Change = Callable[[Array, Row], Any]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Rows and structure, from which a history is made."""
+
+    structure: Structure
+    rows: tuple[Row, ...]
+
+    def history(self, *, ended: bool = True, now: float | None = None) -> History:
+        """The recording as rules see it; `now` is the time of the last row unless given."""
+        last = max((row.time for row in self.rows), default=STARTED)
+        return History(self.structure, self.rows, now=last if now is None else now, ended=ended)
+
+    def changed(
+        self,
+        group: Group,
+        statistic: Statistic | None,
+        change: Change,
+        *,
+        names: Sequence[str] | None = None,
+        mode: Mode | None = None,
+        steps: range | None = None,
+    ) -> Recording:
+        """`change(values of the names, row)` gives the new values of the rows that fit."""
+
+        def edit(row: Row) -> Row:
+            if row.group != group or (statistic is not None and row.statistic != statistic):
+                return row
+            if (mode is not None and row.mode != mode) or (
+                steps is not None and row.step not in steps
+            ):
+                return row
+            if row.integers is not None:
+                return replace(row, integers=np.asarray(change(row.integers, row), np.int64))
+            values = row.values.copy()
+            chosen = [i for i, name in enumerate(row.names) if names is None or name in names]
+            if not row.names:
+                return replace(row, values=np.asarray(change(values, row), np.float32))
+            values[chosen] = np.asarray(change(values[chosen], row), np.float32)
+            return replace(row, values=values)
+
+        return replace(self, rows=tuple(edit(row) for row in self.rows))
+
+    def without(self, group: Group, statistic: Statistic | None = None) -> Recording:
+        """As if a group, or one statistic of it, had not been recorded."""
+        kept = (
+            row
+            for row in self.rows
+            if row.group != group or (statistic is not None and row.statistic != statistic)
+        )
+        return replace(self, rows=tuple(kept))
+
+    def restructured(self, **fields: Any) -> Recording:
+        """With other fields of its `Structure`."""
+        return replace(self, structure=replace(self.structure, **fields))
+
+
+LAYERS = ("conv1", "conv2", "conv3")
+
+
+def structure(*, classes: int = 10, optimizer: str = "SGD", rate: float = 0.05) -> Structure:
+    """Three blocks of convolution, BatchNorm and ReLU, and a linear head `fc`."""
+    modules: list[ModuleRecord] = []
+    parameters: list[ParameterRecord] = []
+    for index, layer in enumerate(LAYERS):
+        width = 16 * 2**index
+        kinds = ((layer, "Conv2d"), (f"bn{index + 1}", "BatchNorm2d"), (f"relu{index + 1}", "ReLU"))
+        settings: tuple[dict[str, Any], ...] = (
+            {"in_channels": 3 if index == 0 else width // 2, "out_channels": width},
+            {"num_features": width, "momentum": 0.1, "eps": 1e-5, "track_running_stats": True},
+            {"inplace": False},
+        )
+        for (name, kind), values in zip(kinds, settings, strict=True):
+            modules.append(ModuleRecord(name=name, kind=kind, order=len(modules), settings=values))
+        parameters.append(_parameter(f"{layer}.weight", (width, 3, 3, 3), layer))
+        parameters.append(_parameter(f"bn{index + 1}.weight", (width,), f"bn{index + 1}"))
+        parameters.append(_parameter(f"bn{index + 1}.bias", (width,), f"bn{index + 1}"))
+    modules.append(
+        ModuleRecord(
+            name="fc",
+            kind="Linear",
+            order=len(modules),
+            settings={"in_features": 64, "out_features": classes},
+        )
+    )
+    parameters += [
+        _parameter("fc.weight", (classes, 64), "fc"),
+        _parameter("fc.bias", (classes,), "fc"),
+    ]
+    group: dict[str, Any] = {"lr": rate, "weight_decay": 5e-4}
+    group |= {"momentum": 0.9} if optimizer == "SGD" else {"betas": (0.9, 0.999), "eps": 1e-8}
+    return Structure(
+        root="Net",
+        modules=tuple(modules),
+        parameters=tuple(parameters),
+        optimizer=OptimizerRecord(kind=optimizer, groups=(group,)),
+        loss=LossRecord(
+            kind="cross_entropy",
+            settings={"label_smoothing": 0.0, "reduction": "mean"},
+            target_kind="indices",
+            outputs=classes,
+        ),
+        head="fc",
+        classes=classes,
+        framework="2.14.1",
+    )
+
+
+def _parameter(name: str, shape: tuple[int, ...], module: str) -> ParameterRecord:
+    return ParameterRecord(name=name, shape=shape, module=module, trainable=True, group=0)
+
+
+def healthy(
+    steps: int = 120,
+    *,
+    seed: int = 0,
+    classes: int = 10,
+    batch: int = 32,
+    optimizer: str = "SGD",
+    rate: float = 0.05,
+    evaluate_every: int = 40,
+    accuracy: float = 0.95,
+) -> Recording:
+    """A training that goes well: the loss falls from ln(classes), validation follows."""
+    made = _Maker(structure(classes=classes, optimizer=optimizer, rate=rate), seed, batch)
+    for step in range(steps):
+        done = 1 - np.exp(-3 * step / steps)
+        made.training_step(step, done, accuracy, rate)
+        if (step + 1) % evaluate_every == 0:
+            for _ in range(4):
+                made.evaluation(step + 1, done, accuracy)
+    return Recording(made.structure, tuple(made.rows))
+
+
+class _Maker:
+    def __init__(self, structure: Structure, seed: int, batch: int) -> None:
+        self.structure, self.batch = structure, batch
+        self.random = np.random.default_rng(seed)
+        self.rows: list[Row] = []
+        self.forwards = {Mode.TRAIN: 0, Mode.EVAL: 0}
+        self.names = tuple(p.name for p in structure.parameters)
+        self.modules = tuple(m.name for m in structure.modules)
+
+    def training_step(self, step: int, done: float, accuracy: float, rate: float) -> None:
+        self._forward(Mode.TRAIN, step, done, accuracy, scalars={"learning_rate": rate})
+
+        def noise(scale: float = 0.1) -> Array:
+            return self.random.lognormal(0, scale, len(self.names))
+
+        size = np.array([0.3 if name.endswith("bias") else 3.0 for name in self.names])
+        self._add(Mode.TRAIN, step, Group.PARAMETERS, Statistic.NORM, self.names, size)
+        slope = 0.3 * (1 - 0.6 * done)
+        self._add(Mode.TRAIN, step, Group.GRADIENTS, Statistic.NORM, self.names, slope * noise(0.3))
+        self._sampled(Mode.TRAIN, step, Group.PARAMETERS, self.names, 0.05)
+        self._sampled(Mode.TRAIN, step, Group.GRADIENTS, self.names, 0.004 * (1 - 0.6 * done))
+        self._add(Mode.TRAIN, step, Group.UPDATES, Statistic.RATIO, self.names, 3e-3 * noise(0.3))
+        if self.structure.optimizer and self.structure.optimizer.kind != "SGD":
+            self._add(
+                Mode.TRAIN,
+                step,
+                Group.OPTIMIZER,
+                Statistic.SECOND_MOMENT,
+                self.names,
+                1e-5 * noise(),
+            )
+
+    def evaluation(self, step: int, done: float, accuracy: float) -> None:
+        self._forward(Mode.EVAL, step, done, accuracy, scalars={})
+
+    def _forward(
+        self, mode: Mode, step: int, done: float, accuracy: float, scalars: dict[str, float]
+    ) -> None:
+        classes = self.structure.classes or 10
+        random, batch = self.random, self.batch
+        labels = random.integers(0, classes, batch)
+        right = random.random(batch) < 1 / classes + (accuracy - 1 / classes) * done
+        guesses = np.where(right, labels, random.integers(0, classes, batch))
+        level = np.log(classes) * (1 - done) + 0.15 * done
+        losses = level * random.gamma(4.0, 0.25, batch)
+        scalars = {
+            "loss": float(losses.mean()),
+            "accuracy": float((guesses == labels).mean()),
+            **scalars,
+            "gradient_norm": 1.0,
+            "micro_batches": 1.0,
+            "batch_size": float(batch),
+            "memory_bytes": 5e8 + random.normal(0, 1e5),
+        }
+        if mode == Mode.EVAL:
+            scalars = {k: scalars[k] for k in ("loss", "accuracy", "batch_size")}
+        training = mode == Mode.TRAIN
+        flags = {
+            "training": float(training),
+            "batchnorm_training": float(training),
+            "gradients_enabled": float(training),
+            "inputs_softmaxed": 0.0,
+            "targets_probabilities": 0.0,
+        } | ({"stale_gradients": 0.0} if training else {})
+        self._add(mode, step, Group.SCALARS, Statistic.VALUE, tuple(scalars), [*scalars.values()])
+        self._add(mode, step, Group.FLAGS, Statistic.VALUE, tuple(flags), [*flags.values()])
+        for group, whole in ((Group.LABELS, labels), (Group.PREDICTIONS, guesses)):
+            self._whole(mode, step, group, Statistic.VALUE, whole)
+        marks = random.integers(0, 2**62, batch)
+        self._whole(mode, step, Group.EXAMPLES, Statistic.FINGERPRINT, marks)
+        self._add(mode, step, Group.LOSSES, Statistic.VALUE, (), losses)
+        channels = ("0", "1", "2")
+        for statistic, value in (
+            (Statistic.MEAN, 0.0),
+            (Statistic.STD, 1.0),
+            (Statistic.MINIMUM, -2.1),
+            (Statistic.MAXIMUM, 2.6),
+        ):
+            self._add(
+                mode, step, Group.INPUTS, statistic, channels, value + random.normal(0, 0.03, 3)
+            )
+        for statistic, value in (
+            (Statistic.MINIMUM, -1.0 - 4 * done),
+            (Statistic.MAXIMUM, 1.0 + 8 * done),
+            (Statistic.ROW_SUM_MEAN, 0.3),
+            (Statistic.ROW_SUM_STD, 1.2),
+            (Statistic.ENTROPY, level),
+        ):
+            self._add(mode, step, Group.LOGITS, statistic, ("logits",), [value])
+        self._sampled(mode, step, Group.ACTIVATIONS, self.modules, 1.0)
+        if training:
+            relus = tuple(m.name for m in self.structure.modules if m.kind == "ReLU")
+            self._add(
+                mode, step, Group.ACTIVATIONS, Statistic.INACTIVE, relus, np.full(len(relus), 0.02)
+            )
+            norms = tuple(m.name for m in self.structure.modules if m.kind == "BatchNorm2d")
+            self._add(mode, step, Group.BATCHNORM, Statistic.DRIFT, norms, np.full(len(norms), 0.1))
+            self._add(
+                mode,
+                step,
+                Group.BATCHNORM,
+                Statistic.VARIANCE_RATIO,
+                norms,
+                np.full(len(norms), 1.0),
+            )
+        self.forwards[mode] += 1
+
+    def _sampled(
+        self, mode: Mode, step: int, group: Group, names: tuple[str, ...], scale: float
+    ) -> None:
+        random, count = self.random, len(names)
+        for statistic in SAMPLED:
+            factor = {
+                Statistic.MEAN: 0.02,
+                Statistic.MEAN_ABSOLUTE: 0.8,
+                Statistic.STD: 1.0,
+                Statistic.MINIMUM: -3.0,
+                Statistic.MAXIMUM: 3.0,
+                Statistic.P05: -1.6,
+                Statistic.P25: -0.7,
+                Statistic.MEDIAN: 0.01,
+                Statistic.P75: 0.7,
+                Statistic.P95: 1.6,
+                Statistic.ZEROS: 0.0,
+            }[statistic]
+            values = factor * scale * random.lognormal(0, 0.1, count)
+            self._add(mode, step, group, statistic, names, values, exact=False)
+
+    def _add(
+        self,
+        mode: Mode,
+        step: int,
+        group: Group,
+        statistic: Statistic,
+        names: tuple[str, ...],
+        values: Any,
+        *,
+        exact: bool = True,
+    ) -> None:
+        self.rows.append(
+            Row(
+                step=step,
+                forward=self.forwards[mode],
+                mode=mode,
+                group=group,
+                statistic=statistic,
+                names=names,
+                values=np.asarray(values, np.float32),
+                exact=exact,
+                time=STARTED + SECONDS_A_STEP * step,
+            )
+        )
+
+    def _whole(
+        self, mode: Mode, step: int, group: Group, statistic: Statistic, values: Array
+    ) -> None:
+        self._add(mode, step, group, statistic, (), np.empty(0))
+        self.rows[-1] = replace(self.rows[-1], integers=values.astype(np.int64))
