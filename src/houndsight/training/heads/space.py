@@ -25,7 +25,7 @@ RANK = 768
 """Axes kept where there are fewer than `PHOTOS_PER_AXIS` times as many photos, else all."""
 PHOTOS_PER_AXIS = 40
 MOST_ROWS = 200_000
-MOST_LOGITS = 100_000_000
+MOST_LOGITS = 50_000_000
 """Above either the solver sees a random part of the photos; mean and covariance are of all."""
 FEWEST_OF_CLASS = 20
 """Photos of a class that a part keeps, where there are as many."""
