@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -180,6 +182,19 @@ def test_prune_keeps_the_latest(photo_folder: PhotoFolder, opened: list[Path]) -
         assert cache.prune(4) == 6
     gather_facts(folder, workers=0)
     assert len(opened) == 16
+
+
+def test_prune_drops_what_another_version_remembered(isolated_home: Path) -> None:
+    with FactsCache() as cache:
+        path = cache.path
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE facts_0 (path BLOB)")
+        database.execute("INSERT INTO facts_0 VALUES (zeroblob(1000000))")
+        database.commit()
+    before = path.stat().st_size
+    with FactsCache() as cache:
+        assert cache.prune(10) == 0
+    assert path.stat().st_size < before / 10
 
 
 # -- near-duplicates ---------------------------------------------------------------------------

@@ -71,15 +71,24 @@ class FactsCache:
             self._give_up()
 
     def prune(self, limit_rows: int) -> int:
-        """Drop the rows remembered longest ago beyond `limit_rows`; the number dropped."""
+        """Drop the rows remembered longest ago beyond `limit_rows`; the number dropped.
+
+        What other versions remembered goes too, and the file shrinks.
+        """
         if self._database is None:
             return 0
+        query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name GLOB 'facts_*'"
         with self._database:
-            return self._database.execute(
+            for (table,) in self._database.execute(query).fetchall():
+                if table != _TABLE:
+                    self._database.execute(f'DROP TABLE "{table}"')
+            dropped = self._database.execute(
                 f"DELETE FROM {_TABLE} WHERE rowid IN "
                 f"(SELECT rowid FROM {_TABLE} ORDER BY rowid DESC LIMIT -1 OFFSET ?)",
                 (limit_rows,),
             ).rowcount
+        self._database.execute("VACUUM")
+        return dropped
 
     def _do(self, query: str, values: list[bytes]) -> list[tuple[Any, ...]]:
         if self._database is None:
