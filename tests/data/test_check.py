@@ -10,10 +10,12 @@ import pytest
 from PIL import Image, ImageFilter
 
 from houndsight.data.check import CheckResult, check
+from houndsight.data.checks.base import CheckedPhotos
+from houndsight.data.checks.outliers import outlier_finding
 from houndsight.data.folder import ImageFolder
 from houndsight.data.settings import DataSettings
 from houndsight.errors import DataError
-from houndsight.findings import Finding, Severity
+from houndsight.findings import Cause, Finding, Severity
 
 SERIAL = DataSettings(workers=0)
 
@@ -192,6 +194,39 @@ def test_unusual_photos_are_named(root: Path) -> None:
         rule: (f"dog/{rule}.png",) for rule in variants
     }
     assert result.set_aside == {}
+    assert {findings[rule].severity for rule in variants} == {Severity.WARNING}
+
+
+@pytest.mark.parametrize(
+    ("photos", "unusual", "severity"),
+    [
+        ((1000, 1000), (1, 0), Severity.INFO),
+        ((1000, 1000), (12, 7), Severity.INFO),
+        ((1000, 1000), (12, 8), Severity.WARNING),
+        ((1000, 20), (0, 2), Severity.INFO),
+        ((1000, 20), (0, 3), Severity.WARNING),
+        ((50, 50), (1, 0), Severity.WARNING),
+    ],
+)
+def test_a_few_unusual_photos_among_many_are_only_a_remark(
+    photos: tuple[int, int], unusual: tuple[int, int], severity: Severity, tmp_path: Path
+) -> None:
+    rows = []
+    for label, count in enumerate(photos):
+        rows += [f"{label}/{number}.jpg,{label}" for number in range(count)]
+    (tmp_path / "labels.csv").write_text("path,label\n" + "\n".join(rows))
+    for row in rows:
+        path = tmp_path / row.split(",")[0]
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    folder = ImageFolder.open(tmp_path / "labels.csv", SERIAL)
+    chosen = [*range(unusual[0]), *range(photos[0], photos[0] + unusual[1])]
+    cause = Cause(text="It was night.", fix="Wait for the day.")
+    [finding] = outlier_finding(
+        CheckedPhotos(folder, None), "DarkPhotos", np.array(chosen), "Very dark", cause=cause,
+        measured=1.0, threshold=2.0,
+    )  # fmt: skip
+    assert finding.severity == severity
 
 
 def test_sets_that_are_unusual_as_a_whole_raise_no_alarm(tmp_path: Path) -> None:

@@ -10,6 +10,12 @@ from houndsight.findings import Cause, Finding, Severity
 
 __all__ = ["outlier_finding"]
 
+SHARE_OF_ALL = 0.01
+"""From here on unusual photos are worth a warning: a point of top-1 may hang on them."""
+SHARE_OF_CLASS = 0.1
+FEW = 3
+"""A class may also suffer alone; but one or two photos of it are an accident, not a pattern."""
+
 
 def outlier_finding(
     photos: CheckedPhotos,
@@ -20,16 +26,19 @@ def outlier_finding(
     cause: Cause,
     measured: float,
     threshold: float,
-    severity: Severity = Severity.WARNING,
+    severity: Severity | None = None,
 ) -> list[Finding]:
-    """One finding for `rows`, the most unusual first, or none when there are none."""
+    """One finding for `rows`, the most unusual first, or none when there are none.
+
+    Without a `severity` it is a remark on a few among many photos, else a warning.
+    """
     if not len(rows):
         return []
     return [
         Finding(
             rule=rule,
             where="",
-            severity=severity,
+            severity=severity or _severity(photos, rows),
             title=f"{what}: {len(rows):,} of {counted(len(photos))} "
             f"({percent(len(rows), len(photos))}).",
             causes=(cause,),
@@ -39,3 +48,13 @@ def outlier_finding(
             examples=photos.examples(rows),
         )
     ]
+
+
+def _severity(photos: CheckedPhotos, rows: npt.NDArray[np.int64]) -> Severity:
+    """A warning where the photos are many, among all or in one class."""
+    if len(rows) >= SHARE_OF_ALL * len(photos):
+        return Severity.WARNING
+    unusual = np.bincount(photos.labels[rows])
+    sizes = np.bincount(photos.labels)[: len(unusual)]
+    suffers = (unusual >= FEW) & (unusual >= SHARE_OF_CLASS * sizes)
+    return Severity.WARNING if suffers.any() else Severity.INFO

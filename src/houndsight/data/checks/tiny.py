@@ -30,5 +30,5 @@ def find_tiny(photos: CheckedPhotos) -> list[Finding]:
     return outlier_finding(
         photos, "TinyPhotos", rows, f"Tiny, under {photos.minimum_edge_px} px at the shorter side",
         cause=cause, measured=float(shorter[rows[0]]), threshold=float(photos.minimum_edge_px),
-        severity=Severity.INFO if middle < photos.minimum_edge_px else Severity.WARNING,
+        severity=Severity.INFO if middle < photos.minimum_edge_px else None,
     )  # fmt: skip
