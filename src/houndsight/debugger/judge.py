@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from houndsight.debugger.history import History
 from houndsight.debugger.rules.base import Rule
+from houndsight.errors import HoundsightError
 from houndsight.findings import Cause, Finding, Severity
 
 __all__ = ["Judgement", "Standing", "Verdict", "changed", "judge"]
@@ -46,6 +47,10 @@ def judge(rules: Iterable[Rule], history: History) -> Judgement:
         try:
             reason = rule.not_applicable(history)
             found = [] if reason else list(rule.evaluate(history))
+        except HoundsightError as error:
+            judgement.verdicts.append(Verdict(rule.name, Standing.FAILED, str(error)))
+            judgement.findings.append(_refused(rule, str(error)))
+            continue
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             judgement.verdicts.append(Verdict(rule.name, Standing.FAILED, reason))
@@ -64,6 +69,22 @@ def changed(before: Sequence[Finding], now: Sequence[Finding]) -> list[Finding]:
     news = [finding for finding in now if known.get(finding.key) != finding]
     gone = [f.resolved() for f in before if f.key not in current]
     return news + [f for f in gone if f != known[f.key]]
+
+
+def _refused(rule: Rule, reason: str) -> Finding:
+    return Finding(
+        rule="RuleFailed",
+        where=rule.name,
+        severity=Severity.INFO,
+        title=f"The rule {rule.name} judged nothing: {reason}",
+        causes=(
+            Cause(
+                text="It was asked for something that this training cannot give it.",
+                fix=f"Change the rule's parameters as the reason says, or leave {rule.name} out.",
+                score=1.0,
+            ),
+        ),
+    )
 
 
 def _failed(rule: Rule, reason: str) -> Finding:

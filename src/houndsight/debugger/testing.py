@@ -6,8 +6,8 @@ SGD on ten classes: every group, plausible figures, noise. `Recording.changed` r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from houndsight.debugger.structure import (
     Structure,
 )
 
-__all__ = ["Recording", "healthy", "structure"]
+__all__ = ["Case", "Recording", "healthy", "structure"]
 
 STARTED = 1_750_000_000.0
 SECONDS_A_STEP = 0.1
@@ -85,6 +85,34 @@ class Recording:
     def restructured(self, **fields: Any) -> Recording:
         """With other fields of its `Structure`."""
         return replace(self, structure=replace(self.structure, **fields))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recording as a rule of some parameters sees it, for the conformance suite."""
+
+    name: str
+    recording: Recording
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What a person set."""
+    waited: float = 0.0
+    """Seconds since the last row."""
+    ended: bool = True
+    """Whether the training is over."""
+    ranks: tuple[Recording, ...] = ()
+    """The recordings of the other processes."""
+
+    def history(self) -> History:
+        """What the rule judges."""
+        last = max((row.time for row in self.recording.rows), default=STARTED)
+        ranks = [rank.history(ended=self.ended) for rank in self.ranks]
+        return History(
+            self.recording.structure,
+            self.recording.rows,
+            now=last + self.waited,
+            ended=self.ended,
+            ranks=ranks,
+        )
 
 
 LAYERS = ("conv1", "conv2", "conv3")

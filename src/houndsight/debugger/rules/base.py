@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from houndsight.debugger.history import History
-from houndsight.errors import SettingError
+from houndsight.errors import HoundsightError, SettingError
 from houndsight.findings import Finding
 
-__all__ = ["Parameter", "Rule"]
+__all__ = ["Parameter", "Rule", "UnsupportedRuleError"]
 
 TRUE, FALSE = {"true", "1", "yes"}, {"false", "0", "no"}
+
+
+class UnsupportedRuleError(HoundsightError):
+    """A rule was asked for that no training of an image network can be judged by."""
 
 
 @dataclass(frozen=True)
