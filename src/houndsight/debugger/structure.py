@@ -50,6 +50,8 @@ class ParameterRecord:
     """Why its gradient is zero by construction, such as `bias before BatchNorm layer1.0.bn1`."""
     shared_with: tuple[str, ...] = ()
     """Other names of the same tensor."""
+    misspelt: str = ""
+    """An attribute that somebody set meaning `requires_grad`, such as `require_grad=False`."""
 
 
 @dataclass(frozen=True, kw_only=True)
