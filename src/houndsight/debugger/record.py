@@ -132,11 +132,13 @@ FLAGS = (
     "stale_gradients",
     "targets_probabilities",
     "inputs_softmaxed",
+    "kept_gradients",
 )
 """Of one forward: the root's `training`; the share of BatchNorm and of Dropout modules in
 training mode (NaN where there is none); whether gradients were enabled; whether gradients of an
 earlier step were still there when the backward pass began; whether the loss got rows of
-probabilities as targets; whether what it took for logits was probabilities already."""
+probabilities as targets; whether what it took for logits was probabilities already; from the
+second micro-batch of a step on, whether the gradients of those before were still there."""
 
 
 @dataclass(frozen=True)
