@@ -13,10 +13,9 @@ from houndsight.data.folder import ImageFolder
 from houndsight.stages.context import Context
 from houndsight.stages.features import FeatureTable
 from houndsight.stages.plan import HELD_OUT
-from houndsight.stages.train import PROBE, Trained
+from houndsight.stages.train import PROBE, Trained, evaluation_batches
 from houndsight.stages.tune import Search
 from houndsight.training.evaluate import evaluate as run_over
-from houndsight.training.images import ImageBatches
 from houndsight.training.metrics import (
     evaluate_probabilities,
     reliability_bins,
@@ -81,14 +80,13 @@ def evaluate(
 def _judge(
     context: Context, photos: ImageFolder, table: FeatureTable, trained: Trained, split: str
 ) -> Judged:
-    """Probabilities of one split; a probe reads the cached features, a fine-tuned net photos."""
+    """Probabilities of one split; a probe reads cached features, a fine-tuned net activations."""
     if trained.model == PROBE:
         features, labels = table.part(split)
         logits, ids = trained.logits(features), table.ids_of(split)
     else:
-        preprocessing = trained.classifier.backbone.preprocessing
-        workers = context.config.data.workers
-        batches = ImageBatches(photos.split(split), preprocessing, workers=workers)
+        backbone = trained.classifier.backbone
+        batches = evaluation_batches(context, photos, backbone, split, stage="evaluate")
         said = run_over(trained.classifier, batches)
         logits, labels, ids = said.logits, said.labels, said.ids
     probabilities = softmax(logits, trained.temperature).astype(np.float32)

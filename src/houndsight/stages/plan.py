@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-import copy
-import time
+import math
 from dataclasses import asdict, dataclass
-
-import torch
 
 from houndsight.data.folder import ImageFolder
 from houndsight.events import Forecast
 from houndsight.models.backbone import Backbone
 from houndsight.models.runtime import measure_throughput
 from houndsight.stages.context import Context
+from houndsight.stages.measure import (
+    NetworkSpeed,
+    SearchSpeed,
+    measure_network,
+    measure_search,
+)
 from houndsight.wording import duration
 
 __all__ = ["Plan", "fix"]
 
-REPORT_SECONDS = 45.0
-"""Kept back for evaluation, looking for causes, saving the model and the report."""
+REPORT_SECONDS = 30.0
+"""Kept back for looking for causes, converting the model and writing the report."""
+PROVING_PHOTOS = 256
+"""How many photos the saved graph is compared with PyTorch on."""
 CONFIDENT_SHARE = 0.8
 """Of the time left, this much is planned: a machine is slower on some days."""
+SEARCH_SHARE = 0.5
+"""Of that, what the search may take where fine-tuning is to follow."""
 FEWEST_EPOCHS = 2
 """Fine-tuning for less than this is not worth its while."""
 FEWEST_SECONDS = 30.0
 """With less time left fine-tuning is not even measured."""
-TIMED_STEPS, TIMED_BATCH = 2, 8
-TRIAL_SECONDS = 0.5
-"""What a trial of the head search takes on a few thousand photos."""
-FOLDS = 15
-"""How many searches the k-fold protocol makes at most: three repeats of five folds."""
+EVALUATION_COST = 1 / 3
+"""Of a photo in training, one evaluated takes this much: it has no backward pass."""
+REPEATS = 3
+"""Of the k-fold protocol, at most."""
 K_FOLD = "repeated k-fold"
 HELD_OUT = "held-out test split"
 
@@ -42,6 +48,7 @@ class Plan:
     protocol: str
     """Where the figures come from: the test split, or repeated k-fold of the head."""
     trials: int
+    """Trials of the head search; fewer than asked for where the time is short."""
     epochs: int
     """Epochs of fine-tuning; 0 for a linear probe alone."""
     minutes: float
@@ -51,6 +58,8 @@ class Plan:
     """Training photos through the last stage, forward and backward."""
     why: str
     """Why fine-tuning was planned or not, as a sentence."""
+    repeats: int = REPEATS
+    """How often all folds are drawn anew under the k-fold protocol."""
 
 
 def fix(context: Context, photos: ImageFolder, backbone: Backbone) -> Plan:
@@ -76,99 +85,152 @@ def _measured(context: Context, photos: ImageFolder, backbone: Backbone) -> tupl
     Nothing is measured that the plan does not depend on: with every feature in the cache and no
     fine-tuning in question, no photo is decoded.
     """
-    settings, train = context.config, photos.split("train")
-    small = len(photos) < settings.run.small and not photos.splits_given
-    missing = context.cache.missing(backbone, photos)
-    in_question = settings.run.finetune != "never" and not small
-    rate = _rate(context, photos, backbone) if missing or in_question else 0.0
-    features = missing / rate if missing else 0.0
-    left = context.seconds_left - features - REPORT_SECONDS
-    worth = in_question and (left > FEWEST_SECONDS or settings.run.finetune == "always")
-    finetune_rate = _finetune_rate(backbone, len(photos.classes)) if worth else 0.0
-    epochs, why = _epochs(context, left, rate, finetune_rate, len(train), small)
+    settings = context.config
+    budget = _Budget.of(context, photos, backbone)
+    trials, repeats = budget.search()
+    epochs, why = budget.epochs(settings.run.finetune, settings.training.epochs)
     plan = Plan(
         backbone=backbone.name,
-        protocol=K_FOLD if small else HELD_OUT,
-        trials=settings.tuning.trials,
+        protocol=K_FOLD if budget.small else HELD_OUT,
+        trials=trials,
+        repeats=repeats,
         epochs=epochs,
         minutes=settings.run.minutes,
-        photos_per_second=round(rate, 1),
-        finetune_photos_per_second=round(finetune_rate, 1),
+        photos_per_second=round(budget.rate, 1),
+        finetune_photos_per_second=round(
+            budget.network.finetune_photos_per_second if budget.network else 0.0, 1
+        ),
         why=why,
     )
-    return plan, _forecast(plan, features, left, len(photos), len(train), backbone)
+    return plan, budget.forecast(plan, settings.tuning.trials, backbone.feature_dim)
 
 
-def _rate(context: Context, photos: ImageFolder, backbone: Backbone) -> float:
-    """Photos per second through the frozen backbone, decoding included."""
-    settings = context.config
-    return measure_throughput(
-        backbone, photos.all(), runtime=settings.models.runtime_name, workers=settings.data.workers
-    )
+@dataclass
+class _Budget:
+    """The seconds left, and what the parts of the work cost."""
 
+    photos: int
+    train: int
+    valid: int
+    test: int
+    small: bool
+    left: float
+    """Seconds that the features, the search and the fine-tuning may take."""
+    rate: float
+    features: float
+    solving: SearchSpeed
+    network: NetworkSpeed | None
+    """None where fine-tuning is out of the question."""
+    trials: int
+    searching: float = 0.0
+    """What the search takes, once it is planned."""
 
-def _epochs(
-    context: Context, left: float, rate: float, finetune_rate: float, photos: int, small: bool
-) -> tuple[int, str]:
-    """How many epochs of fine-tuning fit into `left` seconds, and why."""
-    wish, wanted = context.config.run.finetune, context.config.training.epochs
-    if wish == "never":
-        return 0, "Fine-tuning was switched off."
-    if small:
-        return 0, "There are too few photos to fine-tune and still measure honestly."
-    if finetune_rate == 0.0:
-        return 0, "The time does not allow fine-tuning (--minutes)."
-    # Activations at the boundary are computed once for two views, then every epoch reads them.
-    once, each = 2 * photos / rate, photos / finetune_rate
-    fitting = int((CONFIDENT_SHARE * left - once) // each) if each > 0 else wanted
-    if wish == "always":
-        return max(1, min(wanted, fitting)), "Fine-tuning was asked for."
-    if fitting < FEWEST_EPOCHS:
-        needed = (once + FEWEST_EPOCHS * each) / CONFIDENT_SHARE - left
-        return 0, (
-            f"The time does not allow fine-tuning: {FEWEST_EPOCHS} epochs would take "
-            f"{duration(max(needed, 0.0))} more (--minutes)."
+    @classmethod
+    def of(cls, context: Context, photos: ImageFolder, backbone: Backbone) -> _Budget:
+        """Measure what is needed."""
+        settings = context.config
+        small = len(photos) < settings.run.small and not photos.splits_given
+        in_question = settings.run.finetune != "never" and not small
+        missing = context.cache.missing(backbone, photos)
+        rate = 0.0
+        if missing or in_question:
+            rate = measure_throughput(
+                backbone,
+                photos.all(),
+                runtime=settings.models.runtime_name,
+                workers=settings.data.workers,
+            )
+        features = missing / rate if missing else 0.0
+        train, valid, test = (len(photos.split(name)) for name in ("train", "valid", "test"))
+        classes = len(photos.classes)
+        solving = measure_search(
+            len(photos) if small else train, backbone.feature_dim, classes, settings.tuning.solver
         )
-    return min(wanted, fitting), "The time allows fine-tuning."
+        left = context.seconds_left - REPORT_SECONDS - features
+        worth = in_question and (left > FEWEST_SECONDS or settings.run.finetune == "always")
+        network = measure_network(backbone, classes) if worth else None
+        return cls(
+            photos=len(photos),
+            train=train,
+            valid=valid,
+            test=test,
+            small=small,
+            left=context.seconds_left - REPORT_SECONDS - features,
+            rate=rate,
+            features=features,
+            solving=solving,
+            network=network,
+            trials=settings.tuning.trials,
+        )
 
+    def search(self) -> tuple[int, int]:
+        """Trials and repeats that fit; first repeats are given up, then trials."""
+        allowed = CONFIDENT_SHARE * self.left * (1.0 if self.network is None else SEARCH_SHARE)
+        repeats, trials = REPEATS if self.small else 1, self.trials
+        while repeats > 1 and self._searching(trials, repeats) > allowed:
+            repeats -= 1
+        while trials > 1 and self._searching(trials, repeats) > allowed:
+            trials = max(1, min(trials - 1, math.floor(trials * 0.8)))
+        self.searching = self._searching(trials, repeats)
+        return trials, repeats
 
-def _finetune_rate(backbone: Backbone, classes: int) -> float:
-    """Photos per second through a copy of the last stage and a head, forward and backward."""
-    size = backbone.preprocessing.size
-    with torch.no_grad():
-        one = backbone.trunk(torch.zeros(1, 3, size, size))
-    batch = one.expand(TIMED_BATCH, *one.shape[1:]).contiguous()
-    stage = copy.deepcopy(backbone.stage).requires_grad_(True)
-    head = torch.nn.Linear(backbone.feature_dim, classes)
-    seconds = []
-    for _ in range(TIMED_STEPS):
-        started = time.perf_counter()
-        head(stage(batch)).logsumexp(1).mean().backward()
-        seconds.append(time.perf_counter() - started)
-    return TIMED_BATCH / min(seconds)
+    def epochs(self, wish: str, wanted: int) -> tuple[int, str]:
+        """How many epochs of fine-tuning fit beside the search, and why."""
+        if wish == "never":
+            return 0, "Fine-tuning was switched off."
+        if self.small:
+            return 0, "There are too few photos to fine-tune and still measure honestly."
+        if self.network is None:
+            return 0, "The time does not allow fine-tuning (--minutes)."
+        once, each = self._finetuning()
+        time = CONFIDENT_SHARE * self.left - self.searching
+        fitting = int((time - once) // each) if each > 0 else wanted
+        if wish == "always":
+            return max(1, min(wanted, fitting)), "Fine-tuning was asked for."
+        if fitting < min(FEWEST_EPOCHS, wanted):
+            needed = (once + FEWEST_EPOCHS * each - time) / CONFIDENT_SHARE
+            return 0, (
+                f"The time does not allow fine-tuning: {FEWEST_EPOCHS} epochs would take "
+                f"{duration(max(needed, 0.0))} more (--minutes)."
+            )
+        return min(wanted, fitting), "The time allows fine-tuning."
 
+    def forecast(self, plan: Plan, trials: int, width: int) -> Forecast:
+        """What is expected of the plan, in a sentence."""
+        finetune = 0.0
+        if plan.epochs:
+            once, each = self._finetuning()
+            finetune = once + plan.epochs * each
+        seconds = self.features + self.searching + finetune + REPORT_SECONDS
+        memory = 1_500_000_000 + 12 * self.photos * width
+        parts = ["features from the cache"]
+        if self.features:
+            parts = [f"features {duration(self.features)} ({self.rate:.0f} photos/s)"]
+        cut = "" if plan.trials == trials else f" of {plan.trials} trials, {trials} do not fit,"
+        parts.append(f"search{cut} {duration(self.searching)}")
+        if plan.epochs:
+            parts.append(f"{plan.epochs} epochs of fine-tuning {duration(finetune)}")
+        text = (
+            f"Forecast: about {duration(seconds)} and {memory / 1e9:.1f} GB of memory: "
+            f"{', '.join(parts)}. {plan.why}"
+        )
+        return Forecast(text=text, seconds=seconds, memory_bytes=memory)
 
-def _forecast(
-    plan: Plan, features: float, left: float, photos: int, train: int, backbone: Backbone
-) -> Forecast:
-    """What is expected, the search included: under k-fold it may take half of what is left."""
-    search = plan.trials * TRIAL_SECONDS
-    if plan.protocol == K_FOLD:
-        search = min(max(left / 2, 10.0), FOLDS * search)
-    finetune = 0.0
-    if plan.epochs:
-        finetune = 2 * train / plan.photos_per_second
-        finetune += plan.epochs * train / plan.finetune_photos_per_second
-    seconds = features + search + finetune + REPORT_SECONDS
-    memory = 1_500_000_000 + 12 * photos * backbone.feature_dim
-    parts = ["features from the cache"]
-    if features:
-        parts = [f"features {duration(features)} ({plan.photos_per_second:.0f} photos/s)"]
-    parts.append(f"search {duration(search)}")
-    if plan.epochs:
-        parts.append(f"{plan.epochs} epochs of fine-tuning {duration(finetune)}")
-    text = (
-        f"Forecast: about {duration(seconds)} and {memory / 1e9:.1f} GB of memory: "
-        f"{', '.join(parts)}. {plan.why}"
-    )
-    return Forecast(text=text, seconds=seconds, memory_bytes=memory)
+    def _searching(self, trials: int, repeats: int) -> float:
+        if self.small:
+            return self.solving.k_fold(self.photos, trials, repeats)
+        return self.solving.held_out(self.train, trials)
+
+    def _finetuning(self) -> tuple[float, float]:
+        """Seconds that fine-tuning costs once, and for each epoch.
+
+        Activations at the boundary are computed once, of training photos in two views; then every
+        epoch reads them. PyTorch proves the saved graph.
+        """
+        assert self.network is not None
+        once = (2 * self.train + self.valid + self.test) / self.rate
+        once += min(self.valid, PROVING_PHOTOS) / self.network.photos_per_second
+        each = (self.train + EVALUATION_COST * self.valid) / (
+            self.network.finetune_photos_per_second
+        )
+        return once, each

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from houndsight.data.folder import ImageFolder
+from houndsight.data.folder import ImageFolder, Split
 from houndsight.events import (
     EpochEnded,
     EvaluationEnded,
@@ -20,6 +20,7 @@ from houndsight.events import (
 )
 from houndsight.models.backbone import Backbone
 from houndsight.models.classifier import Classifier
+from houndsight.models.features import CachedFeatures
 from houndsight.runs import MetricsLog
 from houndsight.stages.context import Context
 from houndsight.stages.plan import Plan
@@ -30,11 +31,13 @@ from houndsight.training.recipe import Recipe
 from houndsight.training.trainer import Trainer
 from houndsight.tuning.settings import OBJECTIVE_DIRECTIONS
 
-__all__ = ["FINE_TUNED", "PROBE", "Trained", "fit"]
+__all__ = ["FINE_TUNED", "PROBE", "Trained", "evaluation_batches", "fit"]
 
 PROBE, FINE_TUNED = "linear probe", "fine-tuned"
-OVERRUN = 1.5
-"""Training ends early once the whole run takes this many times its budget: the plan was far off."""
+OVERRUN = 2.0
+"""The plan says how many epochs are trained, whatever the clock says: so a run that was killed and
+resumed, which is later than one that was not, ends with the same weights. Only a run that in all
+its starts would take this many times its budget ends training early; the plan was far off."""
 
 
 @dataclass(frozen=True)
@@ -118,39 +121,65 @@ def _batches(
 ) -> tuple[Batches, Batches]:
     """Cached activations at the boundary; photos when pixels change, or the cache is too small."""
     train, valid = photos.split("train"), photos.split("valid")
-    fits = context.cache.fits(backbone, len(train) + len(valid), views=2 if recipe.flip else 1)
-    if recipe.randaugment or recipe.trainable == "all" or not fits:
+    if not _from_boundary(context, photos, backbone, recipe):
         workers = context.config.data.workers
         preprocessing = backbone.preprocessing
         return (
             ImageBatches(train, preprocessing, recipe=recipe, workers=workers),
             ImageBatches(valid, preprocessing, workers=workers),
         )
-
-    def activations(split: Any, *, mirrored: bool = False) -> Any:
-        return context.cache.features(
-            backbone,
-            split,
-            cut="boundary",
-            mirrored=mirrored,
-            runtime=context.config.models.runtime_name,
-            listener=context.within("train"),
-            stage="train",
-        )
-
     # Mirrored first: the plain view comes out of the same decoding.
-    turned = activations(train, mirrored=True) if recipe.flip else None
-    plain, checked = activations(train), activations(valid)
-    return (
-        ActivationBatches(
-            plain.array,
-            train.labels,
-            train.ids,
-            recipe=recipe,
-            mirrored=None if turned is None else turned.array,
-            valid=plain.valid,
-        ),
-        ActivationBatches(checked.array, valid.labels, valid.ids, valid=checked.valid),
+    turned = None
+    if recipe.flip:
+        turned = _activations(context, backbone, train, "train", mirrored=True)
+    plain = _activations(context, backbone, train, "train")
+    batches = ActivationBatches(
+        plain.array,
+        train.labels,
+        train.ids,
+        recipe=recipe,
+        mirrored=None if turned is None else turned.array,
+        valid=plain.valid,
+    )
+    return batches, evaluation_batches(context, photos, backbone, "valid", stage="train")
+
+
+def evaluation_batches(
+    context: Context, photos: ImageFolder, backbone: Backbone, split: str, *, stage: str
+) -> Batches:
+    """A split to evaluate a fine-tuned network on, by the same way that it was trained.
+
+    The trunk is as it was, so its activations come from the quick runtime and the cache.
+    """
+    chosen, recipe = photos.split(split), context.config.training
+    if not _from_boundary(context, photos, backbone, recipe):
+        workers = context.config.data.workers
+        return ImageBatches(chosen, backbone.preprocessing, workers=workers)
+    found = _activations(context, backbone, chosen, stage)
+    return ActivationBatches(found.array, chosen.labels, chosen.ids, valid=found.valid)
+
+
+def _from_boundary(
+    context: Context, photos: ImageFolder, backbone: Backbone, recipe: Recipe
+) -> bool:
+    """Whether the last stage can be trained on cached activations."""
+    rows = len(photos) + (len(photos.split("train")) if recipe.flip else 0)
+    fits = context.cache.fits(backbone, rows)
+    return fits and not recipe.randaugment and recipe.trainable != "all"
+
+
+def _activations(
+    context: Context, backbone: Backbone, split: Split, stage: str, *, mirrored: bool = False
+) -> CachedFeatures:
+    return context.cache.features(
+        backbone,
+        split,
+        cut="boundary",
+        mirrored=mirrored,
+        runtime=context.config.models.runtime_name,
+        workers=context.config.data.workers,
+        listener=context.within(stage),
+        stage=stage,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,7 +40,7 @@ def search(context: Context, table: FeatureTable, plan: Plan) -> Search:
     text = f"Tuning the head, {plan.trials} trials"
     unit = "folds" if plan.protocol == K_FOLD else "trials"
     with context.stage("tune", text, total=plan.trials, unit=unit) as outcome:
-        found = (_nested if plan.protocol == K_FOLD else _held_out)(context, table)
+        found = (_nested if plan.protocol == K_FOLD else _held_out)(context, table, plan)
         parameters = found.fitted.parameters
         context.run.set_results(parameters=parameters.to_json())
         outcome.text = (
@@ -51,14 +51,14 @@ def search(context: Context, table: FeatureTable, plan: Plan) -> Search:
     return found
 
 
-def _held_out(context: Context, table: FeatureTable) -> Search:
+def _held_out(context: Context, table: FeatureTable, plan: Plan) -> Search:
     features, labels = table.part("train")
     found = search_heads(
         features,
         labels,
         _classes(context),
         valid=table.part("valid"),
-        settings=context.config.tuning,
+        settings=replace(context.config.tuning, trials=plan.trials),
         log=context.run.trials,
         listener=context.within("tune"),
         stage="tune",
@@ -66,14 +66,14 @@ def _held_out(context: Context, table: FeatureTable) -> Search:
     return Search(found.fitted)
 
 
-def _nested(context: Context, table: FeatureTable) -> Search:
+def _nested(context: Context, table: FeatureTable, plan: Plan) -> Search:
     nested = nested_search(
         np.ascontiguousarray(table.features),
         table.labels,
         _classes(context),
         groups=table.groups,
-        settings=context.config.tuning,
-        seconds=max(context.seconds_left / 2, 10.0),
+        settings=replace(context.config.tuning, trials=plan.trials),
+        repeats=plan.repeats,
         log=context.run.trials,
         keep=context.run.checkpoints / "folds",
         listener=context.within("tune"),
