@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class Series:
     """(n,)"""
     times: Floats
     """(n,) seconds since the epoch."""
+    present: npt.NDArray[np.bool_]
+    """(n, names) whether the tensor was there: a NaN that is present was measured."""
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -62,6 +64,7 @@ class Series:
             self.names,
             self.exact[rows],
             self.times[rows],
+            self.present[rows],
         )
 
     def only(self, names: Sequence[str]) -> Series:
@@ -69,7 +72,13 @@ class Series:
         kept = tuple(name for name in names if name in self.names)
         columns = [self.names.index(name) for name in kept]
         return Series(
-            self.steps, self.forwards, self.values[:, columns], kept, self.exact, self.times
+            self.steps,
+            self.forwards,
+            self.values[:, columns],
+            kept,
+            self.exact,
+            self.times,
+            self.present[:, columns],
         )
 
 
@@ -80,6 +89,7 @@ EMPTY = Series(
     (),
     np.empty(0, bool),
     np.empty(0),
+    np.empty((0, 0), bool),
 )
 
 
@@ -115,13 +125,17 @@ class History:
         now: float | None = None,
         ended: bool = False,
         ranks: Sequence[History] = (),
+        others: Mapping[str, History] | None = None,
     ) -> None:
         self.structure = structure
         self.ended = ended
         """Whether the training has ended."""
         self.ranks = tuple(ranks)
         """The histories of the other processes of a distributed training."""
+        self.others = dict(others or {})
+        """The histories of other runs, by the name or folder that a person gave them."""
         self._now = now
+        self._newest = float("-inf")
         self._rows: dict[Key, list[Row]] = defaultdict(list)
         self._series: dict[Key, Series] = {}
         self._batches: dict[Key, Batches] = {}
@@ -140,11 +154,17 @@ class History:
         norms = self.series(Group.GRADIENTS, Statistic.NORM).steps
         return max(newest + ([int(norms[-1])] if len(norms) else []), default=0)
 
+    @property
+    def last_time(self) -> float | None:
+        """When the newest row was recorded, seconds since the epoch; None before the first."""
+        return self._newest if self._newest > float("-inf") else None
+
     def add(self, rows: Iterable[Row]) -> None:
         """Take in more rows."""
         for row in rows:
             key = (row.mode, row.group, row.statistic)
             self._rows[key].append(row)
+            self._newest = max(self._newest, row.time)
             self._series.pop(key, None)
             self._batches.pop(key, None)
 
@@ -152,7 +172,8 @@ class History:
         """The history as it was after optimizer step `step`."""
         kept = [row for rows in self._rows.values() for row in rows if row.step <= step]
         at = max((row.time for row in kept), default=0.0)
-        return History(self.structure, kept, now=at, ranks=[r.until(step) for r in self.ranks])
+        ranks = [rank.until(step) for rank in self.ranks]
+        return History(self.structure, kept, now=at, ranks=ranks, others=self.others)
 
     def series(self, group: Group, statistic: Statistic, mode: Mode = Mode.TRAIN) -> Series:
         """A statistic over the steps; empty when nothing is recorded."""
@@ -199,9 +220,11 @@ def _series(rows: list[Row], mode: Mode) -> Series:
     ordered = _in_order(rows, mode)
     names = tuple(dict.fromkeys(name for row in ordered for name in row.names))
     values = np.full((len(ordered), len(names)), np.nan)
+    present = np.zeros(values.shape, bool)
     places = {row.names: [names.index(n) for n in row.names] for row in ordered}
     for index, row in enumerate(ordered):
         values[index, places[row.names]] = row.values
+        present[index, places[row.names]] = True
     return Series(
         np.array([row.step for row in ordered], np.int64),
         np.array([row.forward for row in ordered], np.int64),
@@ -209,6 +232,7 @@ def _series(rows: list[Row], mode: Mode) -> Series:
         names,
         np.array([row.exact for row in ordered], bool),
         np.array([row.time for row in ordered], np.float64),
+        present,
     )
 
 

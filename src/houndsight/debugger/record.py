@@ -19,6 +19,9 @@ group's i-th name. The same row type travels from the hook to the log on disk an
 | `logits` | none | `minimum`, `maximum`, `row_sum_mean`, `row_sum_std`, `entropy` |
 | `scalars` | see `SCALARS` | `value` |
 | `flags` | see `FLAGS` | `value` |
+
+A tensor that was not there, such as a gradient that is None, is left out of the row's names; a
+value that is not finite was measured.
 """
 
 from __future__ import annotations
