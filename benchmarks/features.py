@@ -17,16 +17,14 @@ a camera's), and sends the same ones, a chunk a round, through four ways that ta
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
+from _common import DOGS, RESNET50, Table, machine, there
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -38,7 +36,6 @@ from houndsight.models.features import FeatureCache
 from houndsight.models.openvino_trunk import cpu_precision
 from houndsight.models.runtime import compile_trunk
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
 BATCH = 32
 RESAMPLES = 2_000
 
@@ -46,8 +43,7 @@ RESAMPLES = 2_000
 def main() -> None:
     """Make the photos, let the ways take turns, print the table."""
     arguments = _arguments()
-    if not arguments.weights.exists() or not arguments.source.exists():
-        print(f"Skipped: {arguments.weights} or {arguments.source} is not there.")
+    if not there(arguments.weights, arguments.source):
         return
     backbone = load_backbone(str(arguments.weights))
     with tempfile.TemporaryDirectory(prefix="houndsight-features-") as folder:
@@ -71,10 +67,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--weights", type=Path, default=SHARED / "weights" / "resnet50_trunk.safetensors"
-    )
-    parser.add_argument("--source", type=Path, default=SHARED / "data" / "dogs" / "valid")
+    parser.add_argument("--weights", type=Path, default=RESNET50)
+    parser.add_argument("--source", type=Path, default=DOGS / "valid")
     return parser.parse_args()
 
 
@@ -162,14 +156,14 @@ def _print_table(
 ) -> None:
     target = 4.0 if cpu_precision() == "bf16" else 2.0
     print(f"{count} photos of {megapixels:.1f} MP on average, {backbone.name}, {runtime},")
-    print(f"{_processor()}, {os.cpu_count()} cores, {datetime.now(UTC):%Y-%m-%d};")
+    print(f"{machine()};")
     print(f"median of {len(rates['eager'])} rounds; compiling took {compiling:.1f} s once.")
     print()
-    print(f"| {'way':14} | {'photos/s':>8} | {'houndsight is (95 % interval)':>30} |")
-    print(f"|{'-' * 16}|{'-' * 9}:|{'-' * 31}:|")
+    rows = []
     for name, values in rates.items():
         ratio = "" if name == "houndsight" else _interval(rates["houndsight"], values)
-        print(f"| {name:14} | {np.median(values):>8.1f} | {ratio:>30} |")
+        rows.append([name, f"{np.median(values):.1f}", ratio])
+    print(Table(["way", "photos/s", "houndsight is (95 % interval)"], rows))
     print()
     _verdict("eager", rates, target)
     _verdict("bare graph", rates, 0.8)
@@ -187,16 +181,6 @@ def _verdict(other: str, rates: dict[str, list[float]], target: float) -> None:
     ratio = float(np.median(np.array(rates["houndsight"]) / np.array(rates[other])))
     verdict = "holds" if ratio >= target else "FAILS"
     print(f"At least {target:g} times the {other} rate: {verdict}, {ratio:.2f}.")
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -14,14 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 CLASSES = 1000
@@ -109,15 +107,21 @@ def _in_fresh_process(side: str, folder: str) -> dict[str, float]:
 
 
 def _print_table(photos: int, sides: dict[str, list[dict[str, float]]]) -> None:
-    print(f"{photos:,} file names in {CLASSES:,} class folders, {datetime.now(UTC):%Y-%m-%d},")
-    print(f"{_processor()}, {os.cpu_count()} cores, median (range) of fresh processes, imports in")
+    # Imported here: the fresh processes would carry it otherwise.
+    from _common import Table, machine
+
+    print(f"{photos:,} file names in {CLASSES:,} class folders, {machine()},")
+    print("median (range) of fresh processes, imports in")
     print()
-    print(f"| {'way':14} | {'seconds':>18} | {'peak RSS, MiB':>18} |")
-    print(f"|{'-' * 16}|{'-' * 19}:|{'-' * 19}:|")
-    for side, runs in sides.items():
-        seconds = _spread([run["seconds"] for run in runs])
-        peak = _spread([run["peak_bytes"] / 2**20 for run in runs])
-        print(f"| {side:14} | {seconds:>18} | {peak:>18} |")
+    rows = [
+        [
+            side,
+            _spread([run["seconds"] for run in runs]),
+            _spread([run["peak_bytes"] / 2**20 for run in runs]),
+        ]
+        for side, runs in sides.items()
+    ]
+    print(Table(["way", "seconds", "peak RSS, MiB"], rows))
     print()
     worst = max(run["peak_bytes"] for run in sides["houndsight"])
     verdict = "holds" if worst < LIMIT_BYTES else "FAILS"
@@ -127,16 +131,6 @@ def _print_table(photos: int, sides: dict[str, list[dict[str, float]]]) -> None:
 def _spread(values: list[float]) -> str:
     ordered = sorted(values)
     return f"{ordered[len(ordered) // 2]:.1f} ({ordered[0]:.1f}-{ordered[-1]:.1f})"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        return next(
-            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":
