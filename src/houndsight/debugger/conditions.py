@@ -262,8 +262,9 @@ def progress(history: History, *, least: int = 30) -> Progress | None:
     first, last = _cut(loss[:window]), _cut(loss[-window:])
     error = float(np.sqrt((first.var() + last.var()) / window))
 
-
-XX
+    return Progress(
+        float(first.mean()), float(last.mean()), error, len(loss), _chance(history, first)
+    )
 
 
 def _cut(values: Floats) -> Floats:
