@@ -1,0 +1,58 @@
+"""Which symptoms a cause brings about: what it explains beyond the finding that names it.
+
+A training with one fault shows many symptoms; a person wants the fault. Each row says which
+rules may speak *because* of a cause, so that their findings count for it and not for causes of
+their own. Written from what each fault does to a training, before any was measured.
+"""
+
+from __future__ import annotations
+
+__all__ = ["CONSEQUENCES", "POINTS_AT_ITSELF"]
+
+_NO_LEARNING = ("LossNotDecreasing", "ClassCollapse", "ClassNeverLearnt", "UnchangedTensor")
+_BLOWN_UP = (
+    "ExplodingTensor",
+    "LossNotFinite",
+    "LossSpike",
+    "DeadRelu",
+    "DeadFeatures",
+    "SaturatedActivation",
+    "WeightUpdateRatio",
+    "PoorWeightInitialization",
+    "GradientNoise",
+)
+
+CONSEQUENCES: dict[str, tuple[str, ...]] = {
+    "learning-rate-too-high": (*_BLOWN_UP, *_NO_LEARNING, "InitialLoss", "VanishingGradient"),
+    "learning-rate-too-low": (*_NO_LEARNING, "WeightUpdateRatio"),
+    "softmax-before-loss": (*_NO_LEARNING, "VanishingGradient", "LearningRateTooLow"),
+    "wrong-loss": (*_NO_LEARNING, *_BLOWN_UP, "InitialLoss", "VanishingGradient"),
+    "labels-shuffled": (*_NO_LEARNING, "Overfit", "GradientNoise"),
+    "inputs-not-normalised": (*_BLOWN_UP, *_NO_LEARNING, "InitialLoss", "CheckInputImages"),
+    "inputs-normalised-twice": (*_NO_LEARNING, "CheckInputImages"),
+    "preprocessing-differs": ("Overfit", "BatchNormDrift", "ClassCollapse"),
+    "parameters-not-in-optimizer": (*_NO_LEARNING, "LearningRateTooLow", "WeightUpdateRatio"),
+    "zero-grad-missing": (*_BLOWN_UP, *_NO_LEARNING, "LearningRateTooHigh"),
+    "train-mode-missing": ("BatchNormDrift", "Overfit", "InitialLoss", *_NO_LEARNING),
+    "eval-mode-missing": ("Overfit", "BatchNormDrift"),
+    "batchnorm-small-batch": ("BatchNormDrift", "Overfit", "LossSpike", "GradientNoise"),
+    "head-size-wrong": ("InitialLoss", "ClassNeverLearnt"),
+    "poor-initialisation": (*_BLOWN_UP, *_NO_LEARNING, "InitialLoss", "VanishingGradient"),
+    "weight-decay-wrong": (*_NO_LEARNING, "VanishingGradient", "DeadFeatures", "AllZero"),
+    "momentum-wrong": (*_BLOWN_UP, *_NO_LEARNING, "LearningRateTooHigh"),
+    "epsilon-wrong": (*_NO_LEARNING, "LearningRateTooLow", "WeightUpdateRatio"),
+    "backbone-frozen": ("LossNotDecreasing", "UnchangedTensor"),
+    "backbone-not-frozen": ("Overfit", "LossSpike"),
+    "class-imbalance": ("ClassCollapse", "ClassNeverLearnt", "Confusion"),
+    "leakage": (),
+    "batches-repeat": ("Overfit",),
+    "non-finite-input": ("ExplodingTensor", "LossNotFinite"),
+    "mixed-precision-overflow": ("ExplodingTensor", "LossNotFinite"),
+    "overfitting": ("Overtraining",),
+    "small-data": ("Overfit", "Overtraining"),
+}
+"""{cause: rules whose findings it explains}; a rule that names the cause itself need not be in."""
+
+POINTS_AT_ITSELF = 0.9
+"""A cause with at least this score was seen itself and not only by what it brings about: a
+missing zero_grad, a parameter that no optimizer holds. It stands before its consequences."""
