@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from houndsight.data.folder import ImageFolder
+from houndsight.stages.boundary import evaluation_batches
 from houndsight.stages.context import Context
 from houndsight.stages.features import FeatureTable
 from houndsight.stages.plan import HELD_OUT
-from houndsight.stages.train import PROBE, Trained, evaluation_batches
+from houndsight.stages.train import PROBE, Trained
 from houndsight.stages.tune import Search
 from houndsight.training.evaluate import evaluate as run_over
 from houndsight.training.metrics import (

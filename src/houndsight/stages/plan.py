@@ -34,6 +34,8 @@ FEWEST_SECONDS = 30.0
 """With less time left fine-tuning is not even measured."""
 EVALUATION_COST = 1 / 3
 """Of a photo in training, one evaluated takes this much: it has no backward pass."""
+CANDIDATES = 3
+"""Networks that are compared at the end of fine-tuning."""
 REPEATS = 3
 """Of the k-fold protocol, at most."""
 K_FOLD = "repeated k-fold"
@@ -229,6 +231,8 @@ class _Budget:
         """
         assert self.network is not None
         once = (2 * self.train + self.valid + self.test) / self.rate
+        candidates = CANDIDATES * self.valid / self.network.finetune_photos_per_second
+        once += EVALUATION_COST * candidates
         once += min(self.valid, PROVING_PHOTOS) / self.network.photos_per_second
         each = (self.train + EVALUATION_COST * self.valid) / (
             self.network.finetune_photos_per_second

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 
-from houndsight.data.folder import ImageFolder, Split
+from houndsight.data.folder import ImageFolder
 from houndsight.events import (
     EpochEnded,
     EvaluationEnded,
@@ -20,20 +19,23 @@ from houndsight.events import (
 )
 from houndsight.models.backbone import Backbone
 from houndsight.models.classifier import Classifier
-from houndsight.models.features import CachedFeatures
 from houndsight.runs import MetricsLog
+from houndsight.stages.boundary import training_batches
 from houndsight.stages.context import Context
 from houndsight.stages.plan import Plan
 from houndsight.stages.tune import Search
-from houndsight.training.batches import ActivationBatches, Batches
-from houndsight.training.images import ImageBatches
+from houndsight.training.batches import Batches
+from houndsight.training.evaluate import Evaluation, calibrated_metrics, evaluate
+from houndsight.training.interpolate import interpolated
+from houndsight.training.metrics import SMALLEST_PROBABILITY, softmax
 from houndsight.training.recipe import Recipe
 from houndsight.training.trainer import Trainer
 from houndsight.tuning.settings import OBJECTIVE_DIRECTIONS
 
-__all__ = ["FINE_TUNED", "PROBE", "Trained", "evaluation_batches", "fit"]
+__all__ = ["FINE_TUNED", "PROBE", "Trained", "fit"]
 
 PROBE, FINE_TUNED = "linear probe", "fine-tuned"
+AVERAGED = "fine-tuned, averaged with the probe"
 OVERRUN = 2.0
 """The plan says how many epochs are trained, whatever the clock says: so a run that was killed and
 resumed, which is later than one that was not, ends with the same weights. Only a run that in all
@@ -56,6 +58,29 @@ class Trained:
         return logits
 
 
+@dataclass(frozen=True)
+class _Candidate:
+    """A classifier and what it says about the validation photos."""
+
+    name: str
+    classifier: Classifier
+    validated: Evaluation
+    figures: dict[str, float]
+
+    @classmethod
+    def of(cls, name: str, classifier: Classifier, valid: Batches) -> _Candidate:
+        validated = evaluate(classifier, valid)
+        return cls(name, classifier, validated, _finite(calibrated_metrics(validated)))
+
+    @property
+    def losses(self) -> np.ndarray:
+        """`(n,)`, of each photo after temperature scaling."""
+        said = softmax(self.validated.logits, self.figures["temperature"])
+        right = said[np.arange(len(said)), self.validated.labels]
+        losses: np.ndarray = -np.log(np.maximum(right, SMALLEST_PROBABILITY))
+        return losses
+
+
 def fit(
     context: Context,
     photos: ImageFolder,
@@ -63,44 +88,65 @@ def fit(
     search: Search,
     plan: Plan,
 ) -> Trained:
-    """The probe, or the fine-tuned network if there is one and it validates better."""
+    """The probe, or the fine-tuned network if there is one and it validates better.
+
+    All are judged alike: by the same validation photos, each after temperature scaling on them.
+    The photos chose the probe's hyperparameters before and the best epoch now, so the figures
+    flatter both a little; the test photos have no part in it.
+    """
     probe = Trained(Classifier(backbone, search.fitted.head), PROBE, search.temperature)
     if plan.epochs == 0:
         context.run.set_results(model=PROBE, fine_tuning=plan.why)
         return probe
     text = f"Fine-tuning {backbone.boundary}, {plan.epochs} epochs"
     with context.stage("train", text, total=None, unit="steps") as outcome:
-        tuned = Classifier(copy.deepcopy(backbone), copy.deepcopy(probe.classifier.head))
-        metrics = _fine_tune(context, photos, tuned, plan.epochs)
-        if not metrics:
+        recipe = replace(context.config.training, epochs=plan.epochs)
+        train, valid = training_batches(context, photos, backbone, recipe)
+        begun = _calibrated(probe)
+        tuned = copy.deepcopy(begun)
+        if not _fine_tune(context, tuned, recipe, train, valid):
             outcome.text = "Fine-tuning did not finish an epoch in time; keeping the linear probe"
             context.run.set_results(model=PROBE, fine_tuning=outcome.text)
             return probe
-        candidates = {PROBE: _plain(search.fitted.metrics), FINE_TUNED: _plain(metrics)}
-        best = _better(candidates, context.config.tuning.objective)
+        candidates = [
+            _Candidate.of(PROBE, begun, valid),
+            _Candidate.of(FINE_TUNED, tuned, valid),
+            _Candidate.of(AVERAGED, interpolated(begun, tuned), valid),
+        ]
+        best = _best(candidates, context.config.tuning.objective)
+        model = PROBE if best.name == PROBE else FINE_TUNED
         context.run.set_results(
-            model=best,
+            model=model,
             fine_tuning=plan.why,
             candidates=[
-                {"model": name, **{f"valid {k}": v for k, v in m.items()}}
-                for name, m in candidates.items()
+                {"model": c.name, **{f"valid {k}": v for k, v in c.figures.items()}}
+                for c in candidates
             ],
         )
-        outcome.text = (
-            f"Fine-tuned: validation top-1 {metrics['top1']:.1%}, the probe "
-            f"{search.fitted.metrics['top1']:.1%}; keeping the {best} model"
-        )
-    if best == PROBE:
+        outcome.text = _told(candidates, best)
+    if best.name == PROBE:
         return probe
-    return Trained(tuned, FINE_TUNED, metrics["temperature"])
+    return Trained(best.classifier, FINE_TUNED, best.figures["temperature"])
+
+
+def _calibrated(probe: Trained) -> Classifier:
+    """The probe with its temperature put into the head, in weights of its own.
+
+    Fine-tuning then begins with probabilities that mean what they say, and has its mistakes to
+    learn from instead of its scale. The features it begins with are those that the head was
+    fitted on (Kumar et al. 2022, "Fine-tuning can distort pretrained features", LP-FT).
+    """
+    classifier = copy.deepcopy(probe.classifier)
+    with torch.no_grad():
+        for parameter in classifier.head.parameters():
+            parameter.div_(probe.temperature)
+    return classifier
 
 
 def _fine_tune(
-    context: Context, photos: ImageFolder, classifier: Classifier, epochs: int
-) -> dict[str, float]:
-    """Train `classifier` in place and return the best epoch's validation figures."""
-    recipe = replace(context.config.training, epochs=epochs)
-    train, valid = _batches(context, photos, classifier.backbone, recipe)
+    context: Context, classifier: Classifier, recipe: Recipe, train: Batches, valid: Batches
+) -> bool:
+    """Train `classifier` in place; whether an epoch was finished."""
     trainer = Trainer(
         classifier,
         recipe,
@@ -112,85 +158,32 @@ def _fine_tune(
         ],
         deadline=lambda: context.seconds_left + (OVERRUN - 1) * context.config.run.minutes * 60,
     )
-    result = trainer.fit(train, valid, resume=True)
-    return dict(result.metrics)
+    return bool(trainer.fit(train, valid, resume=True).metrics)
 
 
-def _batches(
-    context: Context, photos: ImageFolder, backbone: Backbone, recipe: Recipe
-) -> tuple[Batches, Batches]:
-    """Cached activations at the boundary; photos when pixels change, or the cache is too small."""
-    train, valid = photos.split("train"), photos.split("valid")
-    if not _from_boundary(context, photos, backbone, recipe):
-        workers = context.config.data.workers
-        preprocessing = backbone.preprocessing
-        return (
-            ImageBatches(train, preprocessing, recipe=recipe, workers=workers),
-            ImageBatches(valid, preprocessing, workers=workers),
-        )
-    # Mirrored first: the plain view comes out of the same decoding.
-    turned = None
-    if recipe.flip:
-        turned = _activations(context, backbone, train, "train", mirrored=True)
-    plain = _activations(context, backbone, train, "train")
-    batches = ActivationBatches(
-        plain.array,
-        train.labels,
-        train.ids,
-        recipe=recipe,
-        mirrored=None if turned is None else turned.array,
-        valid=plain.valid,
-    )
-    return batches, evaluation_batches(context, photos, backbone, "valid", stage="train")
-
-
-def evaluation_batches(
-    context: Context, photos: ImageFolder, backbone: Backbone, split: str, *, stage: str
-) -> Batches:
-    """A split to evaluate a fine-tuned network on, by the same way that it was trained.
-
-    The trunk is as it was, so its activations come from the quick runtime and the cache.
-    """
-    chosen, recipe = photos.split(split), context.config.training
-    if not _from_boundary(context, photos, backbone, recipe):
-        workers = context.config.data.workers
-        return ImageBatches(chosen, backbone.preprocessing, workers=workers)
-    found = _activations(context, backbone, chosen, stage)
-    return ActivationBatches(found.array, chosen.labels, chosen.ids, valid=found.valid)
-
-
-def _from_boundary(
-    context: Context, photos: ImageFolder, backbone: Backbone, recipe: Recipe
-) -> bool:
-    """Whether the last stage can be trained on cached activations."""
-    rows = len(photos) + (len(photos.split("train")) if recipe.flip else 0)
-    fits = context.cache.fits(backbone, rows)
-    return fits and not recipe.randaugment and recipe.trainable != "all"
-
-
-def _activations(
-    context: Context, backbone: Backbone, split: Split, stage: str, *, mirrored: bool = False
-) -> CachedFeatures:
-    return context.cache.features(
-        backbone,
-        split,
-        cut="boundary",
-        mirrored=mirrored,
-        runtime=context.config.models.runtime_name,
-        workers=context.config.data.workers,
-        listener=context.within(stage),
-        stage=stage,
-    )
-
-
-def _better(candidates: dict[str, dict[str, float]], objective: str) -> str:
+def _best(candidates: list[_Candidate], objective: str) -> _Candidate:
     """The candidate with the better validation objective; the simpler one when equal."""
     sign = 1.0 if OBJECTIVE_DIRECTIONS[objective] == "minimize" else -1.0
-    return min(candidates, key=lambda name: sign * candidates[name][objective])
+    return min(candidates, key=lambda c: sign * c.figures[objective])
 
 
-def _plain(metrics: Any) -> dict[str, float]:
-    return {name: float(metrics[name]) for name in metrics if np.isfinite(metrics[name])}
+def _told(candidates: list[_Candidate], best: _Candidate) -> str:
+    """What came of it, with the paired difference of the losses and its 95 % interval."""
+    probe = candidates[0]
+    tuned = min(candidates[1:], key=lambda c: c.figures["nll"]) if best is probe else best
+    less = probe.losses - tuned.losses
+    half = 1.96 * float(less.std()) / max(len(less), 1) ** 0.5
+    return (
+        f"{tuned.name[:1].upper()}{tuned.name[1:]}: validation log loss "
+        f"{tuned.figures['nll']:.3f} and top-1 {tuned.figures['top1']:.1%}, the probe "
+        f"{probe.figures['nll']:.3f} and {probe.figures['top1']:.1%}; {less.mean():.3f} less "
+        f"(95 % interval {less.mean() - half:.3f} to {less.mean() + half:.3f}); "
+        f"keeping the {best.name} model"
+    )
+
+
+def _finite(metrics: dict[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
 
 
 class _Curves:
