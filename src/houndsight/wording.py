@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["duration", "plural", "size"]
+import math
+
+__all__ = ["duration", "number", "plural", "size"]
 
 
 def duration(seconds: float) -> str:
@@ -16,6 +18,17 @@ def duration(seconds: float) -> str:
         return f"{minutes} min" + (f" {rest:02d} s" if rest else "")
     hours, rest = divmod(minutes, 60)
     return f"{hours} h" + (f" {rest:02d} min" if rest else "")
+
+
+def number(value: float) -> str:
+    """`0.0877`, `84`, `12,300`, `3e-06`: a measured value in three significant digits."""
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else "infinity"
+    if value == 0 or 1e-4 <= abs(value) < 999.5:
+        return f"{value:.3g}"
+    if 999.5 <= abs(value) < 1e7:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{value:.1e}".replace(".0e", "e")
 
 
 def size(size_bytes: float) -> str:

@@ -1,0 +1,207 @@
+"""What rules on optimisation measure: the size of the steps, the level and noise of the loss.
+
+The size of a step is the ratio of an update's length to the length of the weights it changes.
+It says how fast the network turns over whatever the optimizer, and 1e-3 is the old rule of
+thumb (Karpathy, CS231n); TheDeepChecker (TOSEM 2022) calls 1e-4 to 1e-1 healthy. Only weights
+with two dimensions or more are looked at: biases and BatchNorm's scales start at 0 or move
+by far more than their length on the healthiest training.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from houndsight.debugger import conditions
+from houndsight.debugger.history import History, Series
+from houndsight.debugger.record import Group, Mode, Statistic
+from houndsight.debugger.structure import ParameterRecord, Structure
+from houndsight.wording import number as figure
+
+__all__ = [
+    "COMFORTABLE_RATIO",
+    "adaptive",
+    "figure",
+    "fresh",
+    "horizon",
+    "known_scalar",
+    "learning_rate",
+    "line_plot",
+    "main_group",
+    "noise",
+    "peak_rate",
+    "rounded",
+    "suggested_rate",
+    "training_loss",
+    "uniform_loss",
+    "weight_names",
+    "weight_ratios",
+]
+
+Floats = npt.NDArray[np.float64]
+
+COMFORTABLE_RATIO = 1e-2
+"""Size of the first steps on healthy trainings; it sinks to 1e-3 as they go on (measured)."""
+ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "rprop", "radam", "sophia", "adopt")
+FRESH_TOLERANCE = 0.04
+
+
+def line_plot(
+    steps: npt.NDArray[Any],
+    lines: Mapping[str, npt.NDArray[Any]],
+    threshold: float | None = None,
+) -> dict[str, Any]:
+    """`conditions.line_plot`, its axis named by its lines."""
+    label = " and ".join(lines)
+    return conditions.line_plot(steps, lines, y_label=label, threshold=threshold)
+
+
+def rounded(value: float) -> float:
+    """`value` as 1, 2 or 5 times a power of ten, the nearest by ratio."""
+    if value <= 0 or not math.isfinite(value):
+        return value
+    power = math.floor(math.log10(value))
+    steps = [float(f"{digit}e{power}") for digit in (1, 2, 5, 10)]
+    return min(steps, key=lambda step: abs(math.log(value / step)))
+
+
+def adaptive(structure: Structure) -> bool:
+    """Whether the optimizer divides a gradient by its own size, so that its scale is no matter."""
+    kind = structure.optimizer.kind.lower() if structure.optimizer else ""
+    return any(name in kind for name in ADAPTIVE) or kind in {"lamb", "lars"}
+
+
+def main_group(structure: Structure) -> tuple[int, Mapping[str, Any]]:
+    """Number and settings of the optimizer's group that holds most parameters."""
+    groups = structure.optimizer.groups if structure.optimizer else ()
+    if not groups:
+        return 0, {}
+    sizes = [0] * len(groups)
+    for parameter in structure.parameters:
+        if parameter.group is not None and parameter.group < len(groups):
+            sizes[parameter.group] += math.prod(parameter.shape)
+    index = int(np.argmax(sizes))
+    return index, groups[index]
+
+
+def horizon(settings: Mapping[str, Any]) -> float:
+    """How many times over SGD applies a gradient in the end: (1 - dampening) / (1 - momentum)."""
+    momentum = float(settings.get("momentum") or 0.0)
+    if momentum >= 1:
+        return math.inf
+    return (1 - float(settings.get("dampening") or 0.0)) / (1 - momentum)
+
+
+def learning_rate(history: History) -> Series:
+    """The learning rate of the group with most parameters; empty where it is not recorded."""
+    return history.scalar("learning_rate")
+
+
+def peak_rate(history: History) -> float:
+    """The highest learning rate used so far, else that of the optimizer; NaN when unknown."""
+    recorded = learning_rate(history)
+    if len(recorded) and np.isfinite(recorded.values).any():
+        return float(np.nanmax(recorded.values))
+    rate = main_group(history.structure)[1].get("lr")
+    return float(rate) if rate is not None else math.nan
+
+
+def weight_names(structure: Structure) -> tuple[str, ...]:
+    """Parameters with two dimensions or more that the optimizer is to change."""
+    return tuple(p.name for p in structure.learnable() if len(p.shape) > 1)
+
+
+def weight_ratios(history: History) -> tuple[Series, Floats]:
+    """(n, weights) sizes of the steps of all weights, and (n,) their median at each step.
+
+    Steps at which none is known are left out.
+    """
+    series = history.series(Group.UPDATES, Statistic.RATIO).only(weight_names(history.structure))
+    series = series.at(np.isfinite(series.values).any(axis=1)) if series.names else series.at([])
+    with np.errstate(all="ignore"):
+        finite = np.where(np.isfinite(series.values), series.values, np.nan)
+        middle = np.nanmedian(finite, axis=1) if len(series) else np.empty(0)
+    return series, middle
+
+
+def training_loss(history: History, mode: Mode = Mode.TRAIN) -> Series:
+    """The loss, with NaN and infinities as they were."""
+    return history.scalar("loss", mode)
+
+
+def known_scalar(history: History, name: str) -> tuple[Series, Floats]:
+    """The rows at which a scalar of training was a finite number, and (n,) its values there."""
+    series = history.scalar(name)
+    series = series.at(np.isfinite(series.of(name)))
+    return series, series.of(name)
+
+
+def uniform_loss(structure: Structure) -> float | None:
+    """What the loss is for a network that finds every class equally likely; None when unknown.
+
+    ln(classes) for cross-entropy, also with label smoothing and class weights (PyTorch divides
+    by the sum of the weights); ln 2 for binary cross-entropy.
+    """
+    loss = structure.loss
+    if loss is None or loss.settings.get("reduction", "mean") not in ("mean", None):
+        return None
+    if loss.kind in {"cross_entropy", "nll_loss"}:
+        return math.log(loss.outputs) if loss.outputs and loss.outputs > 1 else None
+    if loss.kind.startswith("binary_cross_entropy"):
+        return math.log(2.0)
+    return None
+
+
+def noise(values: Floats) -> float:
+    """Standard deviation of a series around its own slow course, from successive differences."""
+    finite = values[np.isfinite(values)]
+    if len(finite) < 3:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(np.diff(finite))) / math.sqrt(2))
+
+
+def suggested_rate(history: History, first: int = 5, ratio: float = COMFORTABLE_RATIO) -> float:
+    """The learning rate at which the first steps would have had the size `ratio`; NaN if unknown.
+
+    An estimate: for SGD and Adam alike a step is proportional to its learning rate as long as
+    the gradients are the same, which holds before a training has diverged.
+    """
+    series, middle = weight_ratios(history)
+    rates = learning_rate(history)
+    per_rate = [
+        middle[index] / rates.values[at, 0]
+        for index, step in enumerate(series.steps[:first])
+        for at in np.flatnonzero(rates.steps == step)[-1:]
+        if rates.values[at, 0] > 0 and middle[index] > 0
+    ]
+    return rounded(ratio / float(np.median(per_rate))) if per_rate else math.nan
+
+
+def fresh(parameter: ParameterRecord, norm: float, structure: Structure) -> bool | None:
+    """Whether a parameter of that length is as it was drawn; None when its length cannot tell.
+
+    PyTorch draws weights uniformly with standard deviation 1 / sqrt(3 * fan in); torchvision's
+    and timm's networks take Kaiming's sqrt(2 / fan in or out), Xavier's sqrt(2 / (fan in +
+    fan out)), or 0.01 or 0.02. BatchNorm starts with scale 1 and shift 0, and no trained one has
+    either. The length of n such values is known to within 1 / sqrt(2 n).
+    """
+    size = math.prod(parameter.shape)
+    module = structure.module(parameter.module)
+    if len(parameter.shape) == 1:
+        if module is None or "Norm" not in module.kind:
+            return None
+        drawn = math.sqrt(size) if parameter.name.endswith("weight") else 0.0
+        return abs(norm - drawn) < 1e-4 * math.sqrt(size)
+    if size < 64:
+        return None
+    field = math.prod(parameter.shape[2:])
+    fan_in, fan_out = parameter.shape[1] * field, parameter.shape[0] * field
+    variances = (1 / (3 * fan_in), 2 / fan_in, 2 / fan_out, 1 / fan_in, 2 / (fan_in + fan_out))
+    deviations = [math.sqrt(v) for v in variances] + [0.01, 0.02]
+    measured = norm / math.sqrt(size)
+    allowed = min(FRESH_TOLERANCE, 3 / math.sqrt(2 * size))
+    return any(abs(measured / deviation - 1) < allowed for deviation in deviations)

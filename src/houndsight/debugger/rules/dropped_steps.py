@@ -1,0 +1,120 @@
+"""Gradients that are computed and thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from houndsight.debugger.conditions import line_plot
+from houndsight.debugger.history import History
+from houndsight.debugger.optimisation import known_scalar
+from houndsight.debugger.rules.base import Rule
+from houndsight.findings import Cause, Finding, Severity
+from houndsight.wording import plural
+
+__all__ = ["DroppedSteps"]
+
+JUDGED_STEPS = 10
+OFTEN = 0.05
+
+
+class DroppedSteps(Rule):
+    """Batches were computed whose gradients never reached the weights.
+
+    Condition: in more than a twentieth of the steps, five times at least, either the gradients of
+    a step's earlier micro-batches were gone when the next one's backward pass began (zero_grad()
+    inside the accumulation, or a step that was skipped), or the optimizer stepped without any
+    backward pass since the step before. Steps that a gradient scaler skipped in its first twenty
+    are ordinary.
+
+    Source: user scripts that call zero_grad() each micro-batch; conditions ours.
+    """
+
+    name = "DroppedSteps"
+
+    def evaluate(self, history: History) -> Iterable[Finding]:
+        """One finding each for lost gradients and for steps without any."""
+        return [*self._lost(history), *self._empty(history)]
+
+    def _lost(self, history: History) -> list[Finding]:
+        kept = history.flag("kept_gradients")
+        if not len(kept):
+            return []
+        # The first micro-batch of a step has nothing to keep.
+        later = np.concatenate([[False], np.diff(kept.steps) == 0]) & np.isfinite(kept.values[:, 0])
+        settled = kept.steps >= 20 if len(history.scalar("loss_scale")) else kept.steps >= 0
+        lost = later & (kept.values[:, 0] == 0) & settled
+        share = float(lost.sum()) / max(int(settled.sum()), 1)
+        if share <= OFTEN or lost.sum() < JUDGED_STEPS / 2 or settled.sum() < JUDGED_STEPS:
+            return []
+        scaler = bool(len(history.scalar("loss_scale")))
+        title = (
+            f"The gradients of {int(lost.sum()):,} of "
+            f"{plural(int(settled.sum()), 'batch', 'batches')} ({share:.0%}) were thrown "
+            "away before the optimizer stepped."
+        )
+        wrong_place = Cause(
+            name="zero-grad-misplaced",
+            text="zero_grad() is called between the micro-batches of one step.",
+            fix="Call optimizer.zero_grad() only after optimizer.step().",
+            score=0.4 if scaler else 0.8,
+            evidence="Gradients of the step's earlier micro-batches were gone at the next one.",
+            change={"optimizer.zero_grad": "after step"},
+        )
+        skipped = Cause(
+            name="mixed-precision-overflow",
+            text="Steps were skipped, as a gradient scaler does when gradients overflow.",
+            fix="Use bfloat16, or find what overflows float16.",
+            score=0.8 if scaler else 0.2,
+            change={"precision": "bfloat16"},
+        )
+        causes = tuple(sorted((wrong_place, skipped), key=lambda cause: -cause.score))
+        return [_finding(self.name, "", title, share, kept.steps[lost], causes, history)]
+
+    def _empty(self, history: History) -> list[Finding]:
+        micro, passes = known_scalar(history, "micro_batches")
+        if len(micro) < JUDGED_STEPS:
+            return []
+        empty = passes == 0
+        share = float(empty.mean())
+        if share <= OFTEN or empty.sum() < JUDGED_STEPS / 2:
+            return []
+        title = (
+            f"The optimizer stepped {int(empty.sum()):,} of {plural(len(micro), 'time')} "
+            f"({share:.0%}) without a backward pass since the step before."
+        )
+        cause = Cause(
+            name="backward-missing",
+            text="optimizer.step() is called more often than loss.backward().",
+            fix="Call loss.backward() before each optimizer.step(), and step once a batch.",
+            score=0.9,
+        )
+        return [_finding(self.name, "steps", title, share, micro.steps[empty], (cause,), history)]
+
+
+def _finding(
+    rule: str,
+    where: str,
+    title: str,
+    share: float,
+    steps: np.ndarray,
+    causes: tuple[Cause, ...],
+    history: History,
+) -> Finding:
+    micro = history.scalar("micro_batches")
+    return Finding(
+        rule=rule,
+        where=where,
+        severity=Severity.WARNING,
+        title=title,
+        causes=causes,
+        count=len(steps),
+        first_step=int(steps[0]),
+        last_step=int(steps[-1]),
+        measured=share,
+        threshold=OFTEN,
+        plot=line_plot(
+            micro.steps, {"backward passes": micro.of("micro_batches")}, y_label="backward passes"
+        ),
+    )

@@ -1,0 +1,216 @@
+"""Parameters in the optimizer that stand still."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from houndsight.debugger.history import History, Series
+from houndsight.debugger.optimisation import fresh, weight_names
+from houndsight.debugger.record import Group, Statistic
+from houndsight.debugger.rules.base import Rule
+from houndsight.findings import Cause, Finding, Severity
+from houndsight.wording import number, plural
+
+__all__ = ["ParametersNotUpdated"]
+
+JUDGED_STEPS = 10
+STILL = 0.95
+EXAMPLES = 8
+
+
+class ParametersNotUpdated(Rule):
+    """Weights that are trainable and in the optimizer do not change, not by a single bit.
+
+    Condition: a weight's update is exactly 0 at 95 % of the recorded steps, ten at least, and
+    its length is the same at the first and last of them, though it is trainable, in the optimizer
+    and able to have a gradient by the structure. It is an error when the head stands still or
+    all weights do; a remark where the group's learning rate is 0 and the weights were trained
+    before, which is a way to freeze them, and where a module was never called; else a warning.
+
+    Source: SageMaker's UnchangedTensor, by structure and in exact figures; conditions ours.
+    """
+
+    name = "ParametersNotUpdated"
+
+    def evaluate(self, history: History) -> Iterable[Finding]:
+        """One finding for each reason: rate 0, no gradient, a gradient of 0, lost in rounding."""
+        updates = history.series(Group.UPDATES, Statistic.RATIO)
+        updates = updates.only(weight_names(history.structure))
+        still = _still(updates, history.series(Group.PARAMETERS, Statistic.NORM))
+        reasons: dict[str, list[str]] = {}
+        for name in still:
+            reasons.setdefault(_reason(history, name), []).append(name)
+        every = len(still) == len(updates.names)
+        return [
+            self._finding(history, reason, names, updates, every)
+            for reason, names in reasons.items()
+        ]
+
+    def _finding(
+        self, history: History, reason: str, names: Sequence[str], updates: Series, every: bool
+    ) -> Finding:
+        structure = history.structure
+        head = any(p.module == structure.head for p in structure.parameters if p.name in names)
+        severity = Severity.ERROR if head or every else Severity.WARNING
+        if reason == "unused" or (
+            reason == "rate" and not head and not _mostly_fresh(history, names)
+        ):
+            severity = Severity.INFO
+        total = len(updates.names)
+        return Finding(
+            rule=self.name,
+            where=names[0],
+            severity=severity,
+            title=(
+                f"{plural(len(names), 'weight')} of {total} that the optimizer holds did not "
+                f"change in {plural(len(updates), 'recorded step')}: {', '.join(names[:3])}"
+                f"{' …' if len(names) > 3 else ''}."
+            ),
+            causes=_causes(history, reason, names),
+            count=len(names),
+            first_step=int(updates.steps[0]),
+            last_step=int(updates.steps[-1]),
+            measured=len(names) / total,
+            threshold=0.0,
+            examples=tuple(names[:EXAMPLES]),
+        )
+
+
+def _still(updates: Series, lengths: Series) -> list[str]:
+    still = []
+    for name in updates.names:
+        ratios = updates.of(name)
+        ratios = ratios[np.isfinite(ratios)]
+        norms = lengths.of(name)
+        norms = norms[np.isfinite(norms)]
+        same = len(norms) == 0 or norms[0] == norms[-1]
+        if len(ratios) >= JUDGED_STEPS and float((ratios == 0).mean()) >= STILL and same:
+            still.append(name)
+    return still
+
+
+def _reason(history: History, name: str) -> str:
+    parameter = history.structure.parameter(name)
+    assert parameter is not None
+    rate = _group_rate(history, parameter.group or 0)
+    if rate == 0:
+        return "rate"
+    module = history.structure.module(parameter.module)
+    if module is not None and module.order is None and history.structure.in_order():
+        return "unused"
+    gradient = history.series(Group.GRADIENTS, Statistic.NORM)
+    norms = gradient.of(name)
+    if not len(norms):
+        return "rounding"
+    if not np.isfinite(norms).any():
+        return "no gradient"
+    return "zero gradient" if np.nanmax(norms) == 0 else "rounding"
+
+
+def _group_rate(history: History, group: int) -> float:
+    """The highest learning rate that a group had; NaN when unknown."""
+    structure = history.structure
+    groups = structure.optimizer.groups if structure.optimizer else ()
+    sizes = [
+        sum(math.prod(p.shape) for p in structure.parameters if p.group == index)
+        for index in range(len(groups))
+    ]
+    main = int(np.argmax(sizes)) if sizes else 0
+    order = [main, *(index for index in range(len(groups)) if index != main)]
+    place = order.index(group) if group in order else 0
+    rates = history.scalar("learning_rate" if place == 0 else f"learning_rate/{place}")
+    known = rates.values[np.isfinite(rates.values)]
+    if len(known):
+        return float(known.max())
+    rate = groups[group].get("lr") if group < len(groups) else None
+    return float(rate) if rate is not None else math.nan
+
+
+def _mostly_fresh(history: History, names: Sequence[str]) -> bool:
+    norms = history.series(Group.PARAMETERS, Statistic.NORM)
+    told = []
+    for name in names:
+        parameter, length = history.structure.parameter(name), norms.of(name)
+        if parameter is not None and len(length):
+            told.append(fresh(parameter, float(length[0]), history.structure))
+    known = [drawn for drawn in told if drawn is not None]
+    return bool(known) and sum(known) / len(known) > 0.5
+
+
+def _causes(history: History, reason: str, names: Sequence[str]) -> tuple[Cause, ...]:
+    if reason == "rate":
+        fresh_text = " They were never trained." if _mostly_fresh(history, names) else ""
+        return (
+            Cause(
+                name="backbone-frozen",
+                text=f"The learning rate of their group is 0.{fresh_text}",
+                fix="Give that group a learning rate, such as a tenth of the head's.",
+                score=0.9,
+                evidence="The group's learning rate was 0 at every recorded step.",
+                change={"group_learning_rate_factor": 0.1},
+            ),
+        )
+    if reason == "unused":
+        return (
+            Cause(
+                name="unused-module",
+                text="Their module was never called in a forward pass.",
+                fix="Remove the module, or call it in forward.",
+                score=0.8,
+            ),
+        )
+    if reason == "no gradient":
+        return (
+            Cause(
+                name="detached",
+                text="No gradient reaches them: .detach(), .data, torch.no_grad() or NumPy cut it.",
+                fix="Let the loss depend on them by tensor operations outside torch.no_grad().",
+                score=0.9,
+                evidence="Their .grad was never there although they ask for gradients.",
+            ),
+        )
+    if reason == "zero gradient":
+        return (
+            Cause(
+                name="dead-units",
+                text="Their gradient is exactly 0: the units after them are dead or saturated.",
+                fix=(
+                    "Lower the learning rate, leave PyTorch's initialisation as it is, and use "
+                    "BatchNorm or LeakyReLU."
+                ),
+                score=0.7,
+                evidence="The gradient's length is 0 at every recorded step.",
+            ),
+            Cause(
+                name="learning-rate-too-high",
+                text="An early step that was too large may have killed the units.",
+                fix="Start with a tenth of the learning rate.",
+                score=0.4,
+                change={"learning_rate_factor": 0.1},
+            ),
+        )
+    rate = history.scalar("learning_rate").values
+    known = rate[np.isfinite(rate)]
+    return (
+        Cause(
+            name="learning-rate-too-low",
+            text="The steps are so small that adding them changes no bit of the weights.",
+            fix="Raise the learning rate a hundred times or more, or keep the weights in float32.",
+            score=0.7,
+            evidence=(
+                f"They have gradients, and the learning rate is {number(float(known.max()))}."
+                if len(known)
+                else "They have gradients."
+            ),
+            change={"learning_rate_factor": 100.0},
+        ),
+        Cause(
+            name="parameters-not-in-optimizer",
+            text="optimizer.step() is not called, or the weights are overwritten after it.",
+            fix="Call optimizer.step() after loss.backward(), and copy nothing back after it.",
+            score=0.4,
+        ),
+    )
