@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import io
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from houndsight.cli import main as command
 from houndsight.cli.findings import print_findings
@@ -97,3 +99,13 @@ def test_long_findings_hang_below_their_first_line() -> None:
     lines = [line for line in output.getvalue().splitlines() if "word" in line]
     assert len(lines) > 1
     assert len({line.index("word") for line in lines}) == 1
+
+
+COMMANDS = ["run", "check", "predict", "serve", "compare", "report", "findings", "config", "cache"]
+
+
+@pytest.mark.parametrize("arguments", [[], *([name] for name in COMMANDS)])
+def test_help_speaks_of_what_to_type(arguments: list[str]) -> None:
+    result = CliRunner().invoke(command.app, [*arguments, "--help"])
+    assert result.exit_code == 0
+    assert not re.search(r"<\w+( range)?>|list\[", result.output)

@@ -14,6 +14,7 @@ from houndsight.cli.check import check
 from houndsight.cli.compare import compare
 from houndsight.cli.config import config
 from houndsight.cli.findings import findings
+from houndsight.cli.help import Command, Group
 from houndsight.cli.predict import predict
 from houndsight.cli.report import report
 from houndsight.cli.run import run
@@ -38,6 +39,7 @@ STORAGE_ERRORS = {
 
 app = typer.Typer(
     name="houndsight",
+    cls=Group,
     help="Train an image classifier from folders of photos, and learn why it is good or bad.",
     no_args_is_help=True,
     rich_markup_mode="rich",
@@ -45,7 +47,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (run, check, predict, serve, compare, report, findings, config, cache):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def _show_version(wanted: bool) -> None:

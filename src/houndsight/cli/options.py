@@ -97,6 +97,7 @@ def _parameter(field: Setting) -> inspect.Parameter:
     option = typer.Option(
         field.flag,
         help=_help(field),
+        metavar=_metavar(field),
         show_default=False,
         rich_help_panel=f"{field.section.capitalize()} settings",
     )
@@ -115,11 +116,26 @@ def _optional(kind: Any) -> Any:
     return (kind if kind in (int, float, bool) else str) | None
 
 
+def _metavar(field: Setting) -> str:
+    """What stands for the value in the help."""
+    if field.choices:
+        return "CHOICE"
+    if field.type is bool:
+        return ""
+    kind = next((k for k in (int, float) if k == field.type or k in _alternatives(field.type)), str)
+    return {int: "N", float: "NUMBER", str: "TEXT"}[kind]
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return kind.__args__ if isinstance(kind, types.UnionType) else ()
+
+
 def _help(field: Setting) -> str:
     notes = []
     if field.choices:
         notes.append("one of " + ", ".join(field.choices))
     if field.default is not None and field.default != "":
-        notes.append(f"default {field.default}")
+        number = isinstance(field.default, float)
+        notes.append(f"default {field.default:g}" if number else f"default {field.default}")
     text = " ".join(field.help.split())
     return f"{text} [dim]({'; '.join(notes)})[/dim]" if notes else text

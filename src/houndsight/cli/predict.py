@@ -24,30 +24,38 @@ def predict(
         Path, typer.Argument(metavar="RUN", help="A run folder, a model folder or a model.tar.gz.")
     ],
     photos: Annotated[
-        list[Path], typer.Argument(metavar="PHOTO...", help="Photos, or one folder of photos.")
+        list[Path], typer.Argument(metavar="PHOTO", help="Photos, or one folder of photos.")
     ],
-    top: Annotated[int, typer.Option(min=1, help="How many classes to show of each photo.")] = 5,
+    top: Annotated[
+        int, typer.Option(metavar="N", min=1, help="How many classes to show of each photo.")
+    ] = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a photo.")] = False,
     out: Annotated[
         Path | None,
-        typer.Option(help="For a folder: the Parquet file to write. Interrupted, it goes on."),
+        typer.Option(
+            metavar="FILE",
+            help="For a folder: the Parquet file to write. Interrupted, the same command goes on.",
+        ),
     ] = None,
     sort_into: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="For a folder: link its photos into DIR/CLASS/."),
     ] = None,
     link: Annotated[
-        str, typer.Option(help="How to link: auto, symlink, hardlink or copy.")
+        str, typer.Option(metavar="CHOICE", help="How to link: auto, symlink, hardlink or copy.")
     ] = "auto",
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a finished Parquet file.")
     ] = False,
     backend: Annotated[
-        str, typer.Option(help="What computes: auto, openvino, onnx or torch.")
+        str, typer.Option(metavar="CHOICE", help="What computes: auto, openvino, onnx or torch.")
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Photos computed at once.")] = 32,
+    batch_size: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Photos computed at once.")
+    ] = 32,
     workers: Annotated[
-        int | None, typer.Option(min=0, help="Processes that decode; default one a core.")
+        int | None,
+        typer.Option(metavar="N", min=0, help="Processes that decode; default one a core."),
     ] = None,
 ) -> None:
     """Predict the classes of photos: top classes with probabilities, or a whole folder."""

@@ -39,14 +39,20 @@ def run(
     given: dict[str, dict[str, Any]],
     out: Annotated[
         Path | None,
-        typer.Option(help="The run folder; an unfinished run in it is resumed. Default runs/NAME."),
+        typer.Option(
+            metavar="FOLDER",
+            help="The run folder; an unfinished run in it is resumed. Default runs/NAME.",
+        ),
     ] = None,
     resume: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Finish this run, with its own settings.")
     ] = None,
     dataset: Annotated[
         str | None,
-        typer.Option(help="A public data set instead of PHOTOS: solar-cells, dogs, flowers, pets."),
+        typer.Option(
+            metavar="NAME",
+            help="A public data set instead of PHOTOS: solar-cells, dogs, flowers, pets.",
+        ),
     ] = None,
     assignments: SetOption = None,
 ) -> None:
