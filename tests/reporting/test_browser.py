@@ -19,6 +19,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage")
 WIDE = {"width": 1280, "height": 900}
 NARROW = {"width": 380, "height": 800}
+PATIENCE_MS = 180_000
+"""A busy machine takes long to start a page."""
 DRAWN = """(scheme) => document.fonts.status === 'loaded'
   && [...document.querySelectorAll('[data-chart]')].every(
     (e) => e.querySelector('svg') && e.dataset.drawn.startsWith(scheme))"""
@@ -66,6 +68,7 @@ class Opened:
 
     def __init__(self, browser: Any, path: Path, viewport: dict[str, int]) -> None:
         self.context = browser.new_context(viewport=viewport, color_scheme="light")
+        self.context.set_default_timeout(PATIENCE_MS)
         self.page = self.context.new_page()
         self.said: list[str] = []
         self.asked: list[str] = []

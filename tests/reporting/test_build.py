@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import pytest
 
 from houndsight.findings import Cause, Finding, Severity, State
 from houndsight.reporting import build_document
-from houndsight.reporting.document import Document, Findings, Gallery, Note, Table
+from houndsight.reporting.document import Document, Facts, Findings, Gallery, Note, Table
 from houndsight.reporting.sections.findings import group_findings
 from houndsight.runs import Run, RunStatus
 
@@ -144,3 +145,51 @@ def test_a_run_without_findings_says_so(fake_run: Callable[..., Run]) -> None:
     (run.folder / "findings.jsonl").unlink()
     section = build_document(run).sections[0]
     assert section.id == "findings" and not any(isinstance(b, Findings) for b in section.blocks)
+
+
+def test_a_table_of_labels_is_called_by_its_folder(fake_run: Callable[..., Run]) -> None:
+    run = fake_run()
+    told = {"source": "/data/solar-cells/labels.csv", "photos": 3}
+    run.set_results(data=told)
+    assert build_document(run).title == "solar-cells"
+    run.set_results(data={**told, "source": "labels.csv"})
+    assert build_document(run).title == "labels.csv"
+
+
+def test_averaged_predictions_are_told_from_the_mean_over_repeats(
+    fake_run: Callable[..., Run],
+) -> None:
+    run = fake_run()
+    metrics = run.results["metrics"]
+    test = {**metrics["test"], "top1": metrics["test"]["top1"] - 0.02}
+    run.set_results(metrics={"test": test}, protocol="repeated 5-fold cross-validation")
+    section = next(s for s in build_document(run).sections if s.id == "results")
+    note = next(b for b in section.blocks if isinstance(b, Note))
+    assert "Top-1 is the mean over the repeats" in note.text
+
+
+def test_small_things_are_left_out(fake_run: Callable[..., Run]) -> None:
+    """Top-5 of four classes, and the times of trials that were fitted all at once."""
+    run = fake_run(classes=4)
+    rows = [json.loads(line) | {"seconds": 0.01} for line in run.trials.read_text().splitlines()]
+    run.trials.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tables = [b for s in build_document(run).sections for b in s.blocks if isinstance(b, Table)]
+    assert not any(row[0].text == "Top-5" for table in tables for row in table.rows)
+    trials = next(t for t in tables if t.columns[0].title == "Trial")
+    assert "Time" not in [column.title for column in trials.columns]
+
+
+def test_a_scaled_weight_decay_is_told_as_searched_too(fake_run: Callable[..., Run]) -> None:
+    run = fake_run()
+    best = json.loads(run.trials.read_text().splitlines()[0])["parameters"]
+    run.set_results(parameters={**best, "weight_decay": 7.5})
+    section = next(s for s in build_document(run).sections if s.id == "repeat")
+    rows = dict(
+        next(
+            b
+            for b in section.blocks
+            if isinstance(b, Facts) and b.title == "Chosen hyperparameters"
+        ).rows
+    )
+    assert rows["weight decay"].startswith("7.5 (")
+    assert "in the search" in rows["weight decay"]

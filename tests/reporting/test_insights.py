@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from houndsight.findings import Cause, Finding, Severity
-from houndsight.reporting.insights import judge, standing, wilson_interval
+from houndsight.reporting.insights import judge
 from houndsight.reporting.measurements import Measurements, Predictions, read_measurements
+from houndsight.reporting.standing import standing, wilson_interval
 from houndsight.runs import Run, RunStatus
 
 
@@ -170,3 +171,33 @@ def test_headline_without_results_comes_from_predictions(fake_run: Callable[...,
     run.set_results(metrics={})
     s = standing(read_measurements(run))
     assert s is not None and 0 < s.low < s.top1 < s.high < 1
+
+
+def test_two_classes_confused_one_way_are_named(run: Run) -> None:
+    labels = [0] * 100 + [1] * 100
+    predicted = [0] * 97 + [1] * 3 + [0] * 30 + [1] * 70
+    first = judge(told(run, labels=labels, predicted=predicted, classes=2)).remedies[0]
+    assert "“class 1” taken for “class 0”" in first.cause
+    assert "add photos of “class 1”" in first.fix
+
+
+def test_contradicting_labels_are_a_cause_and_remarks_are_not(run: Run) -> None:
+    labels, predicted = half_right()
+    causes = (Cause(text="One is wrong.", fix="Look."),)
+    for severity, named in ((Severity.WARNING, True), (Severity.INFO, False)):
+        finding = Finding(
+            rule="SimilarWithDifferentLabels", where="", severity=severity, title="9 pairs (3%).",
+            causes=causes,
+        )  # fmt: skip
+        m = told(run, labels=labels, predicted=predicted, classes=5, findings=[finding])
+        found = [r for r in judge(m).remedies if "contradict" in r.cause]
+        assert bool(found) == named
+        assert not named or found[0].evidence == "9 pairs (3\u00a0%)."
+
+
+def test_a_fine_tuned_model_is_not_told_to_be_fine_tuned(run: Run) -> None:
+    labels, predicted = half_right()
+    m = told(run, labels=labels, predicted=predicted, classes=5)
+    assert "--minutes" in judge(m).remedies[-1].fix
+    m.results["model"] = "fine-tuned"  # type: ignore[index]
+    assert "--minutes" not in judge(m).remedies[-1].fix

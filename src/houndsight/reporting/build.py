@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 
 from houndsight.reporting.document import Document, Figure, Figures, Section
-from houndsight.reporting.insights import judge, standing
+from houndsight.reporting.insights import judge
 from houndsight.reporting.measurements import Measurements, mapping, read_measurements
 from houndsight.reporting.sections import SECTIONS
+from houndsight.reporting.standing import standing
 from houndsight.reporting.text import clean, percent, percent_range
 from houndsight.runs import Run, RunStatus
 from houndsight.wording import duration, plural
@@ -35,8 +36,10 @@ def build_document(run: Run) -> Document:
 
 def _title(m: Measurements) -> str:
     source = clean(mapping(m.results.get("data")).get("source") or "", limit=300)
-    name = source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    return clean(name or m.run.folder.name, limit=80)
+    parts = [part for part in source.replace("\\", "/").split("/") if part]
+    if len(parts) > 1 and parts[-1].lower().endswith((".csv", ".parquet")):
+        parts.pop()  # what a table of labels is called says less than its folder
+    return clean(parts[-1] if parts else m.run.folder.name, limit=80)
 
 
 def _subtitle(m: Measurements) -> str:
@@ -66,8 +69,7 @@ def _figures(m: Measurements) -> list[Figure]:
     ):
         if key in figures:
             items.append(Figure(label=label, value=percent(figures[key]), detail=detail))
-    seconds = [v.get("seconds") for v in m.stages.values()]
-    total = sum(x for x in seconds if isinstance(x, int | float))
+    total = m.run.seconds
     if total:
         stages = plural(len(m.stages), "stage")
         items.append(Figure(label="Time", value=duration(total), detail=f"in {stages}"))

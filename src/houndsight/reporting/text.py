@@ -14,6 +14,7 @@ __all__ = [
     "percent",
     "percent_range",
     "rule_words",
+    "said",
     "shorten",
     "sorted_out",
     "unique",
@@ -28,6 +29,14 @@ def clean(text: object, *, limit: int = 300) -> str:
     """
     shown = "".join(_shown(character) for character in str(text)[: 4 * limit])
     return shorten(" ".join(shown.split()), limit)
+
+
+def said(text: object, *, limit: int = 300) -> str:
+    """A finding's sentence, clean, its percentages written as everywhere in the report."""
+    return _PERCENT.sub("\u00a0%", clean(text, limit=limit))
+
+
+_PERCENT = re.compile(r"(?<=\d) ?%(?![0-9A-Za-z])")
 
 
 def _shown(character: str) -> str:

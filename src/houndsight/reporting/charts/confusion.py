@@ -38,7 +38,12 @@ def confusion_map(matrix: NDArray[np.int64], names: Sequence[str]) -> dict[str, 
     ]
     named = classes <= NAMED_CLASSES
     base = chart_of(values).encode(
-        x=alt.X("predicted:O", title="predicted class", scale=_band(names), axis=_axis(-40, named)),
+        x=alt.X(
+            "predicted:O",
+            title="predicted class",
+            scale=_band(names),
+            axis=_axis(0 if _fit_level(names) else -40, named),
+        ),
         y=alt.Y("true:O", title="true class", scale=_band(names), axis=_axis(0, named)),
     )
     cells = base.mark_rect().encode(
@@ -66,6 +71,11 @@ def confusion_map(matrix: NDArray[np.int64], names: Sequence[str]) -> dict[str, 
     if classes <= COUNTED_CLASSES:
         layers += _counts(base)
     return alt.layer(*layers).to_dict(validate=False)
+
+
+def _fit_level(names: Sequence[str]) -> bool:
+    """Whether the names have room beside each other; cells of few classes are this wide."""
+    return len(names) <= 4 and max(map(len, names)) <= 12
 
 
 def _counts(base: Any) -> list[Any]:

@@ -18,6 +18,8 @@ from houndsight.reporting.thin import MOST_POINTS
 
 __all__ = ["parallel_coordinates"]
 
+MOST_NAMED = 6
+
 
 def parallel_coordinates(
     trials: Sequence[Mapping[str, Any]],
@@ -101,8 +103,8 @@ def _axes(names: Sequence[str], place: Mapping[str, Any]) -> Any:
 
 
 def _ends(columns: Mapping[str, Sequence[Any]], place: Mapping[str, Any]) -> list[Any]:
-    """What stands at the bottom and top of each axis."""
-    layers = []
+    """What stands at the bottom and top of each axis, and at categories between them."""
+    layers = _between(columns, place)
     for height, pick, shift, baseline in ((0, 0, 8, "top"), (1, -1, -8, "bottom")):
         rows = [
             {"axis": name, "height": height, "text": _end(values, pick)}
@@ -111,6 +113,22 @@ def _ends(columns: Mapping[str, Sequence[Any]], place: Mapping[str, Any]) -> lis
         marks = chart_of(rows).mark_text(style="label", dy=shift, baseline=baseline)
         layers.append(marks.encode(**place, text="text:N"))
     return layers
+
+
+def _between(columns: Mapping[str, Sequence[Any]], place: Mapping[str, Any]) -> list[Any]:
+    """Categories that stand neither at the bottom nor at the top, where they are not too many."""
+    rows = []
+    for name, values in columns.items():
+        inner = [] if is_numeric(values) else sorted({str(v) for v in values})[1:-1]
+        rows += [
+            {"axis": name, "height": (i + 1) / (len(inner) + 1), "text": shorten(text, 22)}
+            for i, text in enumerate(inner)
+            if len(inner) <= MOST_NAMED
+        ]
+    if not rows:
+        return []
+    marks = chart_of(rows).mark_text(style="label", align="left", dx=6)
+    return [marks.encode(**place, text="text:N")]
 
 
 def _end(values: Sequence[Any], pick: int) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from houndsight.reporting.charts import learning_curve
 from houndsight.reporting.document import Block, Chart, Note, Section
-from houndsight.reporting.insights import SPLIT_WORDS
 from houndsight.reporting.measurements import Measurements
+from houndsight.reporting.standing import SPLIT_WORDS
 from houndsight.reporting.text import clean, measure, percent
 from houndsight.wording import plural
 
@@ -95,9 +95,13 @@ def _lead(m: Measurements) -> str:
             f"The validation loss rose again after its lowest point ({measure(lowest)}, at the end "
             f"{measure(last)}); the weights of the lowest point were kept."
         )
-    if last > 0.98 * valid[-2][1]:
+    # One epoch says little: the last third against all that was reached before it.
+    before = min(y for _, y in valid[: -math.ceil(len(valid) / 3)])
+    if last > 0.98 * before:
         return f"The validation loss has levelled off at {measure(last)}."
-    return "The validation loss was still falling at the end: more epochs may help."
+    planned, made = m.plan.get("epochs"), _distinct(m.curves, "epoch")
+    early = f" after {made} of {planned} planned epochs" if planned and planned > made else ""
+    return f"The validation loss was still falling at the end{early}: more epochs may help."
 
 
 def _broken(row: dict[str, Any]) -> bool:

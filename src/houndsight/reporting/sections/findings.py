@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from houndsight.findings import Cause, Finding, State
 from houndsight.reporting.document import FindingGroup, Findings, Paragraph, Remedy, Section
 from houndsight.reporting.measurements import Measurements
-from houndsight.reporting.text import clean, count, rule_words
+from houndsight.reporting.text import clean, count, rule_words, said
 from houndsight.wording import plural
 
 __all__ = ["findings", "group_findings"]
@@ -45,7 +45,7 @@ def _group(members: list[Finding]) -> FindingGroup:
     return FindingGroup(
         rule=rule_words(first.rule),
         level=str(first.severity),
-        title=clean(first.title, limit=400),
+        title=said(first.title, limit=400),
         remedies=tuple(_remedy(c) for c in _ranked(first)),
         scope=_scope(members),
         resolved=first.state == State.RESOLVED,
@@ -60,9 +60,9 @@ def _ranked(finding: Finding) -> list[Cause]:
 
 def _remedy(cause: Cause) -> Remedy:
     return Remedy(
-        cause=clean(cause.text, limit=500),
-        fix=clean(cause.fix, limit=500),
-        evidence=clean(cause.evidence, limit=400),
+        cause=said(cause.text, limit=500),
+        fix=said(cause.fix, limit=500),
+        evidence=said(cause.evidence, limit=400),
     )
 
 
@@ -95,9 +95,12 @@ def _lead(groups: tuple[FindingGroup, ...]) -> str:
         number = sum(1 for g in groups if g.level == level and not g.resolved)
         if number:
             told.append(f"{_number(number)} {one if number == 1 else many}")
-    rest = sum(1 for g in groups if g.level == "info" or g.resolved)
-    if rest:
-        told.append(f"{_number(rest)} for information or already settled")
+    notes = sum(1 for g in groups if g.level == "info" and not g.resolved)
+    if notes:
+        told.append(f"{_number(notes)} {'is' if notes == 1 else 'are'} good to know")
+    settled = sum(1 for g in groups if g.resolved)
+    if settled:
+        told.append(f"{_number(settled)} {'has' if settled == 1 else 'have'} settled")
     sentence = ", ".join(told)
     return f"{sentence[:1].upper()}{sentence[1:]}."
 

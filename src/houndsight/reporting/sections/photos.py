@@ -60,6 +60,8 @@ def _gallery(
 
 def _attention(m: Measurements, rows: Predictions) -> list[Block]:
     at = [i for i in range(len(rows)) if _has_attention(m, int(rows.ids[i]))]
+    # Mistakes first, the surest of them and of what is right before the others.
+    at.sort(key=lambda i: (rows.labels[i] == rows.predicted[i], -rows.confidence[i]))
     shown = [p for i in at[:MOST_ATTENTION] if (p := _photo(m, rows, i, "gradcam", False))]
     if not shown:
         return []

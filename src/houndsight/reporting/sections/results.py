@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from houndsight.reporting.document import Block, Cell, Column, Note, Section, Table
-from houndsight.reporting.insights import SPLIT_WORDS
 from houndsight.reporting.measurements import Measurements, mapping
+from houndsight.reporting.standing import SPLIT_WORDS
 from houndsight.reporting.text import NONE, clean, count, measure, percent, percent_range
 from houndsight.wording import duration
 
@@ -45,6 +45,8 @@ def results(m: Measurements) -> Section | None:
 def _table(m: Measurements, splits: list[str]) -> Table:
     rows = []
     for key, name, share, meaning in _ROWS:
+        if key == "top5" and len(m.classes) <= 5:
+            continue
         values = [m.metrics(split).get(key) for split in splits]
         if any(v is not None for v in values):
             cells = [Cell(text=_shown(v, share)) for v in values]
@@ -77,18 +79,37 @@ def _protocol(m: Measurements) -> str:
         return (
             f"The figures come from {protocol}: every photo is judged by models that have not seen "
             "it, each tuned on its own training part. The model that is shipped is one more fit, "
-            "on all photos with the chosen settings, and is not itself measured."
+            "on all photos with the chosen settings, and is not itself measured." + _averaged(m)
         )
     known = f" ({protocol})" if protocol else ""
     if m.headline == "test":
         return (
             f"The test figures{known} were taken once, after everything was chosen. Validation "
-            "figures were used for choosing and are therefore a little too good; training figures "
-            "show only how well the model fits what it has seen."
+            "figures were used for choosing and are therefore a little too good"
+            + (
+                "; training figures show only how well the model fits what it has seen."
+                if m.metrics("train")
+                else "."
+            )
         )
     return (
         f"These are {SPLIT_WORDS.get(m.headline, m.headline)} figures{known}; there is no test "
         "figure, so they may be too good."
+    )
+
+
+def _averaged(m: Measurements) -> str:
+    """Why what is told of single photos and classes does not add up to the figures."""
+    top1, rows = m.metrics(m.headline).get("top1"), m.evaluated()
+    if top1 is None or rows is None:
+        return ""
+    share = float((rows.labels == rows.predicted).mean())
+    if abs(share - float(top1)) < 5e-4:
+        return ""
+    return (
+        f" Top-1 is the mean over the repeats, {percent(float(top1))}; the tables of classes and "
+        "photos below average the probabilities of all repeats for each photo first, which is "
+        f"right on {percent(share)}."
     )
 
 
@@ -99,9 +120,15 @@ def _candidates(m: Measurements) -> Table | None:
         return None
     kept = m.results.get("model")
     keys = [k for k in rows[0] if k != "model" and k.split(" ")[-1] in _COMPARED]
+    # All are figures of the validation photos: the caption says it once.
+    once = all(k.startswith("valid ") for k in keys)
+    titles = [_words(k.removeprefix("valid ") if once else k) for k in keys]
     return Table(
-        caption="Models that were trained; the marked one validated best and was kept",
-        columns=(Column(title="Model"), *(Column(title=_words(k), numeric=True) for k in keys)),
+        caption="Models that were trained, on the validation photos; the marked one was best and "
+        "was kept"
+        if once
+        else "Models that were trained; the marked one validated best and was kept",
+        columns=(Column(title="Model"), *(Column(title=t, numeric=True) for t in titles)),
         rows=tuple(
             (Cell(text=clean(r.get("model", ""))), *(Cell(text=_figure(k, r.get(k))) for k in keys))
             for r in rows
@@ -135,7 +162,7 @@ def _figure(key: str, value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if "seconds" in key:
             return duration(float(value))
-        if any(word in key for word in ("top1", "top5", "accuracy", "f1")):
+        if any(word in key for word in ("top1", "top5", "accuracy", "f1", "ece")):
             return percent(float(value))
         return count(value) if isinstance(value, int) else measure(value)
     return NONE if value is None else clean(value, limit=160)
@@ -146,7 +173,9 @@ def _words(key: str) -> str:
     for short, long in (
         ("valid", "validation"),
         ("top1", "top-1"),
-        ("nll", "log-likelihood"),
+        ("macro f1", "macro-F1"),
+        ("nll", "negative log-likelihood"),
+        ("ece", "calibration error"),
         ("seconds", "time"),
     ):
         words = words.replace(short, long)

@@ -19,6 +19,15 @@ from houndsight.wording import duration, plural
 
 __all__ = ["search"]
 
+OBJECTIVES = {
+    "nll": "negative log-likelihood",
+    "top1": "top-1",
+    "top5": "top-5",
+    "ece": "calibration error",
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+}
+"""What sentences call a figure that charts name by its short name."""
 MOST_ROWS = 20
 MOST_AXES = 8
 
@@ -98,13 +107,15 @@ def _charts(done: list[dict[str, Any]], objective: str, minimize: bool) -> list[
 def _table(done: list[dict[str, Any]], objective: str) -> Table:
     names = list(dict.fromkeys(n for t in done for n in t["parameters"]))
     extra = [k for k in ("top1",) if all(k in t["metrics"] for t in done)]
+    # Heads that were fitted all at once have no time of their own.
+    timed = sorted(t["seconds"] for t in done)[len(done) // 2] >= 0.05
     rows = [
         (
             Cell(text=str(t["number"]), value=t["number"]),
             Cell(text=measure(t["value"], 4), value=t["value"]),
             *(Cell(text=percent(t["metrics"][k]), value=t["metrics"][k]) for k in extra),
             *(_parameter(t["parameters"].get(n)) for n in names),
-            Cell(text=duration(t["seconds"]), value=t["seconds"]),
+            *([Cell(text=duration(t["seconds"]), value=t["seconds"])] if timed else []),
         )
         for t in done[:MOST_ROWS]
     ]
@@ -116,7 +127,7 @@ def _table(done: list[dict[str, Any]], objective: str) -> Table:
             Column(title=objective, numeric=True),
             *(Column(title="top-1", numeric=True) for _ in extra),
             *(Column(title=n.replace("_", " "), numeric=numeric[n]) for n in names),
-            Column(title="Time", numeric=True),
+            *([Column(title="Time", numeric=True)] if timed else []),
         ),
         rows=tuple(rows),
         sortable=True,
@@ -141,7 +152,11 @@ def _lead(m: Measurements, done: list[dict[str, Any]], objective: str) -> str:
     if not done:
         return f"{told}."
     best = done[0]
-    return f"{told}; the best is number {best['number']} with {objective} {measure(best['value'])}."
+    called = OBJECTIVES.get(objective, objective)
+    return (
+        f"{told}; the best is number {best['number']} with a {called} of {measure(best['value'])} "
+        "on the validation photos."
+    )
 
 
 def _objective(m: Measurements) -> tuple[str, bool]:

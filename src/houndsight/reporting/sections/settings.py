@@ -8,7 +8,7 @@ from typing import Any
 
 from houndsight.reporting.document import Block, Code, Facts, Section
 from houndsight.reporting.measurements import Measurements, mapping
-from houndsight.reporting.text import clean
+from houndsight.reporting.text import clean, measure
 
 __all__ = ["settings"]
 
@@ -26,9 +26,9 @@ def settings(m: Measurements) -> Section:
         ("Preprocessing", mapping(m.results.get("preprocessing"))),
     ):
         if values:
-            blocks.append(
-                Facts(title=title, rows=_rows(values), folded=title != "Chosen hyperparameters")
-            )
+            chosen = title == "Chosen hyperparameters"
+            rows = _chosen(m, values) if chosen else _rows(values)
+            blocks.append(Facts(title=title, rows=rows, folded=not chosen))
     for section, values in m.config.items():
         if section == "source":
             continue
@@ -42,6 +42,31 @@ def settings(m: Measurements) -> Section:
         Facts(title="Versions", rows=_rows({k: v or "not installed" for k, v in versions.items()}))
     )
     return Section(id="repeat", title="Settings to repeat it", blocks=tuple(blocks))
+
+
+def _chosen(m: Measurements, values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The hyperparameters as used, with what the search calls them where that differs."""
+    rows = []
+    for name, value in values.items():
+        shown, scaled = _value(value), _scaled(m, values, name)
+        if scaled is not None:
+            shown += f" ({measure(scaled)} in the search, where features have unit length)"
+        rows.append((clean(name, limit=80).replace("_", " "), shown))
+    return tuple(rows)
+
+
+def _scaled(m: Measurements, values: Mapping[str, Any], name: str) -> float | None:
+    """The searched value of a weight decay that was scaled by the features' length."""
+    if name != "weight_decay":
+        return None
+    others = {k: v for k, v in values.items() if k != name}
+    for trial in m.trials:
+        tried = mapping(trial.get("parameters"))
+        same = all(others[k] == v for k, v in tried.items() if k in others)
+        known = isinstance(tried.get(name), float) and len(tried) > 1
+        if same and known and tried[name] != values[name]:
+            return float(tried[name])
+    return None
 
 
 def _command(arguments: list[Any]) -> str:
