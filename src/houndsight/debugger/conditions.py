@@ -147,7 +147,7 @@ def figure(value: float) -> float | None:
 
 def line_plot(
     steps: npt.NDArray[Any],
-    curves: Mapping[str, npt.NDArray[Any]],
+    lines: Mapping[str, npt.NDArray[Any]],
     *,
     y_label: str,
     threshold: float | None = None,
@@ -155,18 +155,17 @@ def line_plot(
 ) -> dict[str, Any]:
     """What a plot of curves over the steps needs, thinned to `PLOTTED` points.
 
-    `{"kind": "lines", "x": [...], "x_label": "step", "y_label", "curves": {name: [...]},
-    "threshold", "logarithmic"}`; unknown values are None.
+    `{"kind": "lines", "steps": [...], "lines": {name: [...]}, "y_label", "threshold",
+    "logarithmic"}`; unknown values are None.
     """
     places = np.unique(np.linspace(0, len(steps) - 1, min(PLOTTED, len(steps))).astype(int))
     if not len(steps):
         places = np.empty(0, int)
     return {
         "kind": "lines",
-        "x": [int(step) for step in np.asarray(steps)[places]],
-        "x_label": "step",
+        "steps": [int(step) for step in np.asarray(steps)[places]],
+        "lines": {k: [figure(v) for v in np.asarray(c)[places]] for k, c in lines.items()},
         "y_label": y_label,
-        "curves": {k: [figure(v) for v in np.asarray(c)[places]] for k, c in curves.items()},
         "threshold": threshold,
         "logarithmic": logarithmic,
     }
@@ -261,7 +260,6 @@ def progress(history: History, *, least: int = 30) -> Progress | None:
     window = max(10, len(loss) // 10)
     first, last = _cut(loss[:window]), _cut(loss[-window:])
     error = float(np.sqrt((first.var() + last.var()) / window))
-
     return Progress(
         float(first.mean()), float(last.mean()), error, len(loss), _chance(history, first)
     )

@@ -23,7 +23,7 @@ from houndsight.debugger.structure import (
     Structure,
 )
 
-__all__ = ["Case", "Recording", "healthy", "structure"]
+__all__ = ["Case", "Recording", "healthy", "healthy_variants", "structure"]
 
 STARTED = 1_750_000_000.0
 SECONDS_A_STEP = 0.1
@@ -180,40 +180,152 @@ def healthy(
     rate: float = 0.05,
     evaluate_every: int = 40,
     accuracy: float = 0.95,
+    warmup: int = 0,
+    cosine: bool = False,
+    floor: float = 0.15,
+    noise: float = 0.25,
+    soft_targets: bool = False,
+    imbalance: float = 1.0,
 ) -> Recording:
-    """A training that goes well: the loss falls from ln(classes), validation follows."""
+    """A training that goes well: the loss falls from ln(classes), validation follows.
+
+    Args:
+        warmup: steps over which the learning rate rises to `rate`.
+        cosine: whether it then falls to 0 by half a cosine.
+        floor: the loss in the end.
+        noise: relative variance of an example's loss.
+        soft_targets: whether the targets are probabilities, as with mixup.
+        imbalance: examples of the commonest class over those of the rarest.
+    """
     made = _Maker(structure(classes=classes, optimizer=optimizer, rate=rate), seed, batch)
+    made.floor, made.noise, made.soft_targets = floor, noise, soft_targets
+    made.shares = np.geomspace(1, 1 / imbalance, classes)
+    made.shares /= made.shares.sum()
     for step in range(steps):
         done = 1 - np.exp(-3 * step / steps)
-        made.training_step(step, done, accuracy, rate)
+        now = rate * min(1.0, (step + 1) / max(warmup, 1))
+        if cosine and step >= warmup:
+            now *= 0.5 * (1 + np.cos(np.pi * (step - warmup) / max(steps - warmup, 1)))
+        made.training_step(step, done, accuracy, now, share=now / rate)
         if (step + 1) % evaluate_every == 0:
             for _ in range(4):
                 made.evaluation(step + 1, done, accuracy)
+    if soft_targets:
+        loss = replace(made.structure.loss or LossRecord(kind=""), target_kind="probabilities")
+        made.structure = replace(made.structure, loss=loss)
     return Recording(made.structure, tuple(made.rows))
 
 
+def healthy_variants() -> dict[str, Recording]:
+    """The healthy trainings at which every rule is silent, down to a remark or less."""
+    return {
+        "sgd": healthy(),
+        "adam": healthy(optimizer="Adam", rate=1e-3),
+        "adamw-cosine": healthy(200, optimizer="AdamW", rate=1e-3, warmup=20, cosine=True),
+        "small-batch": healthy(300, batch=8, noise=0.5, accuracy=0.9),
+        "large-batch": healthy(batch=256, seed=4),
+        "two-classes": healthy(classes=2, seed=1),
+        "thousand-classes": healthy(400, classes=1000, accuracy=0.7, floor=1.5, evaluate_every=200),
+        "label-smoothing": _smoothed(healthy(floor=0.6, seed=2)),
+        "mixup": healthy(soft_targets=True, floor=1.0, accuracy=0.6, noise=0.1),
+        "tiny-loss": healthy(400, floor=1e-4, accuracy=1.0, evaluate_every=100),
+        "short": healthy(20, evaluate_every=20),
+        "long": healthy(2000, batch=16, evaluate_every=500, cosine=True, warmup=100),
+        "warm-up": healthy(150, warmup=50),
+        "noisy": healthy(200, noise=1.0, batch=16, floor=0.5, accuracy=0.8),
+        "imbalanced": healthy(200, imbalance=5.0),
+        "frozen-backbone": frozen(healthy(classes=37, rate=0.01, accuracy=0.85, floor=0.5)),
+        "conv-bias": _with_conv_bias(healthy(seed=3)),
+        "no-evaluation": healthy(evaluate_every=10_000),
+    }
+
+
+def frozen(recording: Recording) -> Recording:
+    """Only the head is trained: the other parameters have neither gradient nor update."""
+    parameters = tuple(
+        p if p.module == "fc" else replace(p, trainable=False, group=None)
+        for p in recording.structure.parameters
+    )
+    kept = [i for i, p in enumerate(parameters) if p.trainable]
+
+    def cut(row: Row) -> Row:
+        if row.group not in (Group.GRADIENTS, Group.UPDATES, Group.OPTIMIZER):
+            return row
+        names = tuple(row.names[i] for i in kept)
+        return replace(row, names=names, values=row.values[kept])
+
+    made = recording.restructured(parameters=parameters)
+    return replace(made, rows=tuple(cut(row) for row in made.rows))
+
+
+def _smoothed(recording: Recording) -> Recording:
+    loss = recording.structure.loss
+    assert loss is not None
+    return recording.restructured(
+        loss=replace(loss, settings={**loss.settings, "label_smoothing": 0.1})
+    )
+
+
+def _with_conv_bias(recording: Recording) -> Recording:
+    """With a bias in each convolution, whose gradient BatchNorm makes 0 but for rounding."""
+    biases = tuple(
+        ParameterRecord(
+            name=f"{layer}.bias",
+            shape=(16 * 2**index,),
+            module=layer,
+            trainable=True,
+            group=0,
+            zero_gradient=f"bias before BatchNorm bn{index + 1}",
+        )
+        for index, layer in enumerate(LAYERS)
+    )
+    names = tuple(bias.name for bias in biases)
+    small = {Group.PARAMETERS: 0.1, Group.GRADIENTS: 1e-10, Group.UPDATES: 1e-9}
+
+    def widen(row: Row) -> Row:
+        if row.group not in small:
+            return row
+        values = np.full(len(names), small[row.group], np.float32)
+        return replace(row, names=(*row.names, *names), values=np.concatenate([row.values, values]))
+
+    parameters = (*recording.structure.parameters, *biases)
+    made = recording.restructured(parameters=parameters)
+    return replace(made, rows=tuple(widen(row) for row in made.rows))
+
+
 class _Maker:
+    floor = 0.15
+    noise = 0.25
+    soft_targets = False
+
     def __init__(self, structure: Structure, seed: int, batch: int) -> None:
         self.structure, self.batch = structure, batch
         self.random = np.random.default_rng(seed)
         self.rows: list[Row] = []
         self.forwards = {Mode.TRAIN: 0, Mode.EVAL: 0}
+        classes = structure.classes or 10
+        self.shares = np.full(classes, 1 / classes)
         self.names = tuple(p.name for p in structure.parameters)
         self.modules = tuple(m.name for m in structure.modules)
 
-    def training_step(self, step: int, done: float, accuracy: float, rate: float) -> None:
+    def training_step(
+        self, step: int, done: float, accuracy: float, rate: float, *, share: float = 1.0
+    ) -> None:
         self._forward(Mode.TRAIN, step, done, accuracy, scalars={"learning_rate": rate})
 
         def noise(scale: float = 0.1) -> Array:
             return self.random.lognormal(0, scale, len(self.names))
 
         size = np.array([0.3 if name.endswith("bias") else 3.0 for name in self.names])
+        size *= 1 + 0.1 * done
         self._add(Mode.TRAIN, step, Group.PARAMETERS, Statistic.NORM, self.names, size)
         slope = 0.3 * (1 - 0.6 * done)
         self._add(Mode.TRAIN, step, Group.GRADIENTS, Statistic.NORM, self.names, slope * noise(0.3))
         self._sampled(Mode.TRAIN, step, Group.PARAMETERS, self.names, 0.05)
         self._sampled(Mode.TRAIN, step, Group.GRADIENTS, self.names, 0.004 * (1 - 0.6 * done))
-        self._add(Mode.TRAIN, step, Group.UPDATES, Statistic.RATIO, self.names, 3e-3 * noise(0.3))
+        self._add(
+            Mode.TRAIN, step, Group.UPDATES, Statistic.RATIO, self.names, share * 3e-3 * noise(0.3)
+        )
         if self.structure.optimizer and self.structure.optimizer.kind != "SGD":
             self._add(
                 Mode.TRAIN,
@@ -232,11 +344,11 @@ class _Maker:
     ) -> None:
         classes = self.structure.classes or 10
         random, batch = self.random, self.batch
-        labels = random.integers(0, classes, batch)
+        labels = random.choice(classes, batch, p=self.shares)
         right = random.random(batch) < 1 / classes + (accuracy - 1 / classes) * done
         guesses = np.where(right, labels, random.integers(0, classes, batch))
-        level = np.log(classes) * (1 - done) + 0.15 * done
-        losses = level * random.gamma(4.0, 0.25, batch)
+        level = np.log(classes) * (1 - done) + self.floor * done
+        losses = level * random.gamma(1 / self.noise, self.noise, batch)
         scalars = {
             "loss": float(losses.mean()),
             "accuracy": float((guesses == labels).mean()),
@@ -254,11 +366,13 @@ class _Maker:
             "batchnorm_training": float(training),
             "gradients_enabled": float(training),
             "inputs_softmaxed": 0.0,
-            "targets_probabilities": 0.0,
+            "targets_probabilities": float(training and self.soft_targets),
         } | ({"stale_gradients": 0.0} if training else {})
         self._add(mode, step, Group.SCALARS, Statistic.VALUE, tuple(scalars), [*scalars.values()])
         self._add(mode, step, Group.FLAGS, Statistic.VALUE, tuple(flags), [*flags.values()])
-        for group, whole in ((Group.LABELS, labels), (Group.PREDICTIONS, guesses)):
+        soft = training and self.soft_targets
+        known = [(Group.PREDICTIONS, guesses)] + ([] if soft else [(Group.LABELS, labels)])
+        for group, whole in known:
             self._whole(mode, step, group, Statistic.VALUE, whole)
         marks = random.integers(0, 2**62, batch)
         self._whole(mode, step, Group.EXAMPLES, Statistic.FINGERPRINT, marks)

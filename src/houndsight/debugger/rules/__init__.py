@@ -17,7 +17,25 @@ from houndsight.errors import SettingError
 __all__ = ["GROUPS", "RULES", "Parameter", "Rule", "UnsupportedRuleError", "make_rules"]
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
-    "SageMaker Debugger's rules": (),
+    "SageMaker Debugger's rules": (
+        "vanishing_gradient",
+        "exploding_tensor",
+        "poor_weight_initialization",
+        "saturated_activation",
+        "dead_relu",
+        "weight_update_ratio",
+        "all_zero",
+        "tensor_variance",
+        "unchanged_tensor",
+        "loss_not_decreasing",
+        "overfit",
+        "overtraining",
+        "class_imbalance",
+        "confusion",
+        "check_input_images",
+        "similar_across_runs",
+        "stalled_training_rule",
+    ),
     "Loss and learning rate": (),
     "Data and labels": (),
     "Set-up of the training": (),
