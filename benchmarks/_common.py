@@ -35,7 +35,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 DOGS = SHARED / "data" / "dogs"
 RESNET50 = SHARED / "weights" / "resnet50_trunk.safetensors"
 SEEN = (
-    "Stanford Dogs is drawn from ImageNet: the backbone has probably seen these photos, so all "
+    "Stanford Dogs is drawn from ImageNet: the backbone has probably seen these photos, so all\n"
     "figures flatter; the sides share that."
 )
 RESAMPLES = 10_000

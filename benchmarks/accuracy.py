@@ -95,7 +95,8 @@ def main() -> None:
     labels = np.asarray(photos.all().labels)
     print(f"{len(photos):,} photos, {len(np.unique(labels))} breeds, {PARTS[0]} to train,")
     print(f"{PARTS[1]} to validate and {PARTS[2]} to test on of each, {arguments.seeds} splits")
-    print(f"(seeds 0 to {arguments.seeds - 1}), {machine()}. {SEEN}")
+    print(f"(seeds 0 to {arguments.seeds - 1}), {machine()}.")
+    print(SEEN)
     with tempfile.TemporaryDirectory(prefix="houndsight-accuracy-") as folder:
         cache = FeatureCache(arguments.cache or Path(folder))
         for name in arguments.backbones:

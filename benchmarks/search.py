@@ -238,7 +238,8 @@ def _report(
     ratio = ratio_interval(ours.seconds, theirs.seconds)
     print(f"{photos:,} photos, frozen ResNet-50, {arguments.trials} trials, {machine()},")
     print(f"{arguments.threads} threads; seeds 0 to {arguments.rounds - 1}, median seconds, mean")
-    print(f"validation loss after temperature. One old trial measured on {part} photos. {SEEN}")
+    print(f"validation loss after temperature. One old trial measured on {part} photos.")
+    print(SEEN)
     print()
     rows = [
         ["one feature pass", f"{pass_seconds:.1f}", "", ""],
