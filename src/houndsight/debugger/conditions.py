@@ -30,6 +30,7 @@ __all__ = [
     "held",
     "lasting",
     "line_plot",
+    "noise",
     "number",
     "progress",
     "robust_spread",
@@ -81,6 +82,14 @@ def robust_spread(values: Floats) -> float:
     if not len(known):
         return float("nan")
     return float(1.4826 * np.median(np.abs(known - np.median(known))))
+
+
+def noise(values: Floats) -> float:
+    """Standard deviation of a series around its own slow course, from successive differences."""
+    known = values[np.isfinite(values)]
+    if len(known) < 3:
+        return 0.0
+    return float(1.4826 * np.median(np.abs(np.diff(known))) / np.sqrt(2))
 
 
 def spans(mask: Mask) -> list[tuple[int, int]]:

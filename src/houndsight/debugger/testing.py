@@ -23,7 +23,7 @@ from houndsight.debugger.structure import (
     Structure,
 )
 
-__all__ = ["Case", "Recording", "healthy", "healthy_variants", "structure"]
+__all__ = ["HEALTHY", "Case", "Recording", "frozen", "healthy", "structure"]
 
 STARTED = 1_750_000_000.0
 SECONDS_A_STEP = 0.1
@@ -101,6 +101,8 @@ class Case:
     """Whether the training is over."""
     ranks: tuple[Recording, ...] = ()
     """The recordings of the other processes."""
+    others: Mapping[str, Recording] = field(default_factory=dict)
+    """Other runs, by the name that the parameters give them."""
 
     def history(self) -> History:
         """What the rule judges."""
@@ -112,6 +114,7 @@ class Case:
             now=last + self.waited,
             ended=self.ended,
             ranks=ranks,
+            others={name: other.history() for name, other in self.others.items()},
         )
 
 
@@ -216,30 +219,6 @@ def healthy(
     return Recording(made.structure, tuple(made.rows))
 
 
-def healthy_variants() -> dict[str, Recording]:
-    """The healthy trainings at which every rule is silent, down to a remark or less."""
-    return {
-        "sgd": healthy(),
-        "adam": healthy(optimizer="Adam", rate=1e-3),
-        "adamw-cosine": healthy(200, optimizer="AdamW", rate=1e-3, warmup=20, cosine=True),
-        "small-batch": healthy(300, batch=8, noise=0.5, accuracy=0.9),
-        "large-batch": healthy(batch=256, seed=4),
-        "two-classes": healthy(classes=2, seed=1),
-        "thousand-classes": healthy(400, classes=1000, accuracy=0.7, floor=1.5, evaluate_every=200),
-        "label-smoothing": _smoothed(healthy(floor=0.6, seed=2)),
-        "mixup": healthy(soft_targets=True, floor=1.0, accuracy=0.6, noise=0.1),
-        "tiny-loss": healthy(400, floor=1e-4, accuracy=1.0, evaluate_every=100),
-        "short": healthy(20, evaluate_every=20),
-        "long": healthy(2000, batch=16, evaluate_every=500, cosine=True, warmup=100),
-        "warm-up": healthy(150, warmup=50),
-        "noisy": healthy(200, noise=1.0, batch=16, floor=0.5, accuracy=0.8),
-        "imbalanced": healthy(200, imbalance=5.0),
-        "frozen-backbone": frozen(healthy(classes=37, rate=0.01, accuracy=0.85, floor=0.5)),
-        "conv-bias": _with_conv_bias(healthy(seed=3)),
-        "no-evaluation": healthy(evaluate_every=10_000),
-    }
-
-
 def frozen(recording: Recording) -> Recording:
     """Only the head is trained: the other parameters have neither gradient nor update."""
     parameters = tuple(
@@ -291,6 +270,31 @@ def _with_conv_bias(recording: Recording) -> Recording:
     parameters = (*recording.structure.parameters, *biases)
     made = recording.restructured(parameters=parameters)
     return replace(made, rows=tuple(widen(row) for row in made.rows))
+
+
+HEALTHY: Mapping[str, Callable[[], Recording]] = {
+    "sgd": lambda: healthy(),
+    "adam": lambda: healthy(optimizer="Adam", rate=1e-3),
+    "adamw-cosine": lambda: healthy(200, optimizer="AdamW", rate=1e-3, warmup=20, cosine=True),
+    "small-batch": lambda: healthy(300, batch=8, noise=0.5, accuracy=0.9),
+    "large-batch": lambda: healthy(batch=256, seed=4),
+    "two-classes": lambda: healthy(classes=2, seed=1),
+    "thousand-classes": lambda: healthy(
+        400, classes=1000, accuracy=0.7, floor=1.5, evaluate_every=200
+    ),
+    "label-smoothing": lambda: _smoothed(healthy(floor=0.6, seed=2)),
+    "mixup": lambda: healthy(soft_targets=True, floor=1.0, accuracy=0.6, noise=0.1),
+    "tiny-loss": lambda: healthy(400, floor=1e-4, accuracy=1.0, evaluate_every=100),
+    "short": lambda: healthy(20, evaluate_every=20),
+    "long": lambda: healthy(2000, batch=16, evaluate_every=500, cosine=True, warmup=100),
+    "warm-up": lambda: healthy(150, warmup=50),
+    "noisy": lambda: healthy(200, noise=1.0, batch=16, floor=0.5, accuracy=0.8),
+    "imbalanced": lambda: healthy(200, imbalance=5.0),
+    "frozen-backbone": lambda: frozen(healthy(classes=37, rate=0.01, accuracy=0.85, floor=0.5)),
+    "conv-bias": lambda: _with_conv_bias(healthy(seed=3)),
+    "no-evaluation": lambda: healthy(evaluate_every=10_000),
+}
+"""The healthy trainings at which every rule is silent, down to a remark or less, by name."""
 
 
 class _Maker:

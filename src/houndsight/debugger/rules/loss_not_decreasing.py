@@ -15,11 +15,11 @@ from houndsight.debugger.conditions import (
     held,
     lasting,
     line_plot,
+    noise,
     number,
     progress,
 )
 from houndsight.debugger.history import History, Series
-from houndsight.debugger.optimisation import noise
 from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.debugger.rules.base import Parameter, Rule
 from houndsight.debugger.rules.common_causes import learning_rate_too_high, learning_rate_too_low
