@@ -101,6 +101,16 @@ def test_long_findings_hang_below_their_first_line() -> None:
     assert len({line.index("word") for line in lines}) == 1
 
 
+def test_findings_name_some_of_the_photos() -> None:
+    output = io.StringIO()
+    finding = Finding(
+        rule="DarkPhotos", where="", severity=Severity.INFO, title="Dark.", count=5,
+        causes=(Cause(text="Night.", fix="Wait."),), examples=("a.jpg", "b\x1b.jpg", "c", "d"),
+    )  # fmt: skip
+    print_findings([finding], Console(file=output, width=80), examples=True)
+    assert "as in a.jpg, b?.jpg, c and 2 more" in output.getvalue()
+
+
 COMMANDS = ["run", "check", "predict", "serve", "compare", "report", "findings", "config", "cache"]
 
 

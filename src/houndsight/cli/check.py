@@ -52,7 +52,7 @@ def check(
         _print_summary(folder, result.folder)
         from rich.console import Console
 
-        print_findings(result.findings, Console())
+        print_findings(result.findings, Console(), examples=True)
     if strict and any(f.severity != Severity.INFO for f in result.findings):
         raise typer.Exit(3)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["findings", "print_findings"]
 
 SHOWN_OF_A_RULE = 3
+SHOWN_EXAMPLES = 3
 
 
 def findings(
@@ -32,11 +33,14 @@ def findings(
         for finding in found:
             typer.echo(json.dumps(finding.to_json(), default=str))
         return
-    print_findings(found, Console())
+    print_findings(found, Console(), examples=True)
 
 
-def print_findings(found: list[Finding], console: Console) -> None:
-    """Print findings for a person; of a rule with many, the first few and how many more."""
+def print_findings(found: list[Finding], console: Console, *, examples: bool = False) -> None:
+    """Print findings for a person; of a rule with many, the first few and how many more.
+
+    With `examples` also some of what each holds for.
+    """
     from rich.markup import escape
 
     marks = {"error": "[red]✗[/red]", "warning": "[yellow]![/yellow]", "info": "[blue]·[/blue]"}
@@ -53,9 +57,19 @@ def print_findings(found: list[Finding], console: Console) -> None:
             _print_hanging(marks[finding.severity], title, console)
             _print_hanging("    [dim]cause[/dim]", escape(cause.text), console)
             _print_hanging("    [dim]fix[/dim]  ", escape(cause.fix), console)
+            if examples and finding.examples:
+                _print_hanging("    [dim]as in[/dim]", escape(_examples(finding)), console)
         if len(group) > SHOWN_OF_A_RULE:
             more = len(group) - SHOWN_OF_A_RULE
             console.print(f"  [dim]and {more} more of {rule}[/dim]", highlight=False)
+
+
+def _examples(finding: Finding) -> str:
+    """The first few, without what a terminal would take for a command."""
+    shown = finding.examples[:SHOWN_EXAMPLES]
+    more = max(finding.count, len(finding.examples)) - len(shown)
+    named = ["".join(c if c.isprintable() else "?" for c in example) for example in shown]
+    return ", ".join(named) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _print_hanging(mark: str, text: str, console: Console) -> None:

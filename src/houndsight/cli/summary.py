@@ -50,7 +50,7 @@ def _table(run: Run) -> Table:
     shown = [f for f in FIGURES if f[0] != "top5" or len(results["classes"]) > 5]
     figures = [(label, _figure(key, test)) for key, label in shown if key in test]
     times = [(name, duration(float(s["seconds"]))) for name, s in run.stages.items()]
-    times.append(("in all", duration(sum(float(s["seconds"]) for s in run.stages.values()))))
+    times.append(("in all", duration(run.seconds)))
     for row in range(max(len(figures), len(times))):
         left = figures[row] if row < len(figures) else ("", "")
         right = times[row] if row < len(times) else ("", "")
