@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -125,6 +126,42 @@ def test_a_slow_backbone_is_left_out_with_a_reason(
     assert choice.name == "fast"
     assert "all 10,000 photos would take 83.3 minutes" in choice.text
     assert choice.ranking[0].top1 is None
+
+
+def test_a_probe_that_goes_slower_than_measured_stays_within_its_time(
+    hashed_photos: Callable[..., Split],
+    loader: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Measured at 1,000 photos/s each, they go at 25: of 600 photos some 200 fit into 20 s."""
+    now = [0.0]
+
+    class Slow:
+        def __init__(self) -> None:
+            self.known: dict[int, set[int]] = {}
+
+        def features(self, backbone: Backbone, split: Split, **_: object) -> Table:
+            known = self.known.setdefault(id(backbone), set())
+            now[0] += len(set(split.ids.tolist()) - known) / 25
+            known |= set(split.ids.tolist())
+            return Table(split)
+
+    class Table:
+        def __init__(self, split: Split) -> None:
+            self.valid = np.ones(len(split), bool)
+
+        def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+            return np.random.default_rng(0).normal(size=(int(rows.sum()), 8))
+
+    monkeypatch.setattr(choose, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(choose, "measure_throughput", lambda *_a, **_o: 1_000.0)
+    split = hashed_photos({"red": 300, "blue": 300})
+    choice = choose_backbone(
+        ["good", "blind"], split, seconds=20, photos=600, load=loader, cache=Slow()
+    )
+    assert now[0] <= 20
+    assert 150 <= choice.ranking[0].photos < 600
 
 
 def test_one_candidate_needs_no_probe(hashed_photos: Callable[..., Split]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,9 +14,9 @@ from houndsight.data.folder import Split
 from houndsight.errors import DataError, HoundsightError, WeightsError
 from houndsight.events import Listener, StageProgress
 from houndsight.models.backbone import Backbone, load_backbone
-from houndsight.models.features import FeatureCache
+from houndsight.models.features import CachedFeatures, FeatureCache
 from houndsight.models.probe import leave_one_out, stratified
-from houndsight.models.runtime import measure_throughput
+from houndsight.models.runtime import RuntimeName, measure_throughput
 
 __all__ = ["Candidate", "Choice", "choose_backbone"]
 
@@ -28,6 +28,12 @@ PASS_SECONDS_PER_PROBE_SECOND = 4.0
 MEASURE_SECONDS = 1.5
 MEASURE_SHARE = 0.25
 """Of the probe's time, at most this much goes into measuring speeds."""
+FIRST_SHARE = 0.25
+"""Of the photos there seems to be time for, what is tried first."""
+CONFIDENT_SHARE = 0.8
+"""Of the time left after that, what is used: scoring takes some too."""
+WORTHWHILE = 0.2
+"""A second go adds at least this share of the first, or is not begun."""
 _NORMAL_95 = 1.96
 
 
@@ -80,6 +86,8 @@ def choose_backbone(
     load: Callable[[str], Backbone] = load_backbone,
     photos: int | None = None,
     pass_seconds: float | None = None,
+    runtime: RuntimeName = "auto",
+    workers: int | None = None,
     listener: Listener | None = None,
 ) -> Choice:
     """The candidate whose features classify at most 2,000 photos of `split` best.
@@ -93,6 +101,9 @@ def choose_backbone(
         seconds: for all of it, with some tolerance for the last step.
         photos: how many the whole job will pass through; by default those of `split`.
         pass_seconds: for that pass; by default four times `seconds`.
+        runtime: what computes the features, as in `FeatureCache.features`.
+        workers: processes that decode.
+        listener: hears the progress.
 
     Raises:
         WeightsError: there is no candidate, or none can be loaded.
@@ -106,7 +117,7 @@ def choose_backbone(
     if len(candidates) == 1:
         text = f"{candidates[0]}, the only backbone whose weights are at hand"
         return Choice(name=candidates[0], text=text, ranking=(Candidate(name=candidates[0]),))
-    choosing = _Choosing(split, cache or FeatureCache(), load, seconds, listener)
+    choosing = _Choosing(split, cache or FeatureCache(), load, seconds, listener, runtime, workers)
     choosing.measure(candidates)
     choosing.leave_out_slow(
         photos or len(split),
@@ -123,7 +134,9 @@ class _Choosing:
     load: Callable[[str], Backbone]
     seconds: float
     listener: Listener | None
-    started: float = field(default_factory=time.perf_counter)
+    runtime: RuntimeName
+    workers: int | None
+    started: float = field(default_factory=lambda: time.perf_counter())
     backbones: dict[str, Backbone] = field(default_factory=dict)
     found: dict[str, Candidate] = field(default_factory=dict)
     right: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
@@ -143,7 +156,9 @@ class _Choosing:
             begun = time.perf_counter()
             try:
                 backbone = self.load(name)
-                rate = measure_throughput(backbone, self.split, seconds=each)
+                rate = measure_throughput(
+                    backbone, self.split, seconds=each, runtime=self.runtime, workers=self.workers
+                )
             except DataError:
                 raise
             except HoundsightError as error:
@@ -172,29 +187,53 @@ class _Choosing:
 
     def probe(self) -> None:
         """Score all that remain on the same photos, as many as the time allows."""
+        chosen, features = self.split, dict[str, CachedFeatures]()
+        for count in self._rounds():
+            chosen = self.split.take(stratified(self.split.labels, count))
+            for name, backbone in self.backbones.items():
+                begun = time.perf_counter()
+                self._say(f"Probing {name} on {count:,} photos")
+                features[name] = self.cache.features(
+                    backbone, chosen, runtime=self.runtime, workers=self.workers
+                )
+                self._spent(name, begun)
+        for name, cached in features.items():
+            begun = time.perf_counter()
+            self._score(name, cached, chosen.labels)
+            self._spent(name, begun)
+
+    def _rounds(self) -> Iterator[int]:
+        """How many photos go through each: some, and after what those took, as many as fit.
+
+        The speeds were measured in a moment, and starting the decoding is not in them.
+        """
         count = self._affordable()
         if len(self.backbones) == 1:
             return
-        positions = stratified(self.split.labels, count)
-        chosen = self.split.take(positions)
-        for name, backbone in self.backbones.items():
-            begun = time.perf_counter()
-            self._say(f"Probing {name} on {count:,} photos")
-            cached = self.cache.features(backbone, chosen)
-            valid = cached.valid
-            if valid.sum() < 2 or len(np.unique(chosen.labels[valid])) < 2:
-                raise DataError(
-                    f"Only {int(valid.sum())} of {count:,} photos tried can be decoded; a probe "
-                    "needs photos of two classes."
-                )
-            self.right[name] = leave_one_out(cached[valid], chosen.labels[valid])
-            spent = self.found[name].seconds + time.perf_counter() - begun
-            self.found[name] = replace(
-                self.found[name],
-                top1=float(self.right[name].mean()),
-                photos=int(valid.sum()),
-                seconds=spent,
+        wanted = min(len(self.split), PROBE_PHOTOS)
+        first = min(wanted, max(round(FIRST_SHARE * count), FEWEST_PHOTOS))
+        begun = time.perf_counter()
+        yield first
+        each = (time.perf_counter() - begun) / first
+        more = round(CONFIDENT_SHARE * max(self.left, 0.0) / max(each, 1e-9))
+        if more > first * WORTHWHILE and first < wanted:
+            yield min(wanted, first + more)
+
+    def _score(self, name: str, cached: CachedFeatures, labels: NDArray[np.int64]) -> None:
+        valid = cached.valid
+        if valid.sum() < 2 or len(np.unique(labels[valid])) < 2:
+            raise DataError(
+                f"Only {int(valid.sum())} of {len(labels):,} photos tried can be decoded; a probe "
+                "needs photos of two classes."
             )
+        self.right[name] = leave_one_out(cached[valid], labels[valid])
+        self.found[name] = replace(
+            self.found[name], top1=float(self.right[name].mean()), photos=int(valid.sum())
+        )
+
+    def _spent(self, name: str, begun: float) -> None:
+        seconds = self.found[name].seconds + time.perf_counter() - begun
+        self.found[name] = replace(self.found[name], seconds=seconds)
 
     def choice(self) -> Choice:
         """The winner, by how much, and why the others lost."""

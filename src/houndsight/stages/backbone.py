@@ -89,6 +89,8 @@ def _probe(context: Context, photos: ImageFolder) -> tuple[str, str]:
         photos=len(photos),
         seconds=context.config.run.minutes * 60 * PROBE_SHARE,
         cache=context.cache,
+        runtime=context.config.models.runtime_name,
+        workers=context.config.data.workers,
         listener=context.within("backbone"),
     )
     context.run.set_results(backbone_ranking=choice.to_json())
