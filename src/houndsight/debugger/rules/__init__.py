@@ -36,11 +36,40 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "similar_across_runs",
         "stalled_training_rule",
     ),
-    "Loss and learning rate": (),
-    "Data and labels": (),
-    "Set-up of the training": (),
-    "Inside the network": (),
-    "Processes and time": (),
+    "Loss and learning rate": (
+        "softmax_twice",
+        "wrong_loss",
+    ),
+    "Data and labels": (
+        "head_size",
+        "labels_shuffled",
+        "labels_noisy",
+        "class_collapse",
+        "class_never_learnt",
+        "preprocessing_differs",
+        "inputs_not_normalised",
+        "inputs_normalised_twice",
+        "constant_inputs",
+        "shared_examples",
+        "repeated_batches",
+        "data_partly_seen",
+        "evaluation_too_small",
+    ),
+    "Set-up of the training": (
+        "train_mode_missing",
+        "eval_mode_missing",
+        "batchnorm_small_batch",
+        "dropout_too_strong",
+    ),
+    "Inside the network": (
+        "batchnorm_drift",
+        "dead_features",
+    ),
+    "Processes and time": (
+        "ranks_disagree",
+        "memory_growth",
+        "slow_steps",
+    ),
 }
 """The modules of the rules, by what they are about."""
 

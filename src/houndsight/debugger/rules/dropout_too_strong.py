@@ -1,0 +1,92 @@
+"""Dropout leaves the network too little to learn from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from houndsight.debugger.examples import batches, joined, passes, share_awake, tail
+from houndsight.debugger.history import History
+from houndsight.debugger.optimisation import figure, line_plot
+from houndsight.debugger.rules.base import Rule
+from houndsight.findings import Cause, Finding, Severity
+
+__all__ = ["DropoutTooStrong"]
+
+STRONG = 0.6
+EXTREME = 0.9
+STEPS = 60
+GAP = 0.2
+
+
+class DropoutTooStrong(Rule):
+    """So much is dropped that the network underfits: in training it sees a fraction of its
+    features, and its answers are much worse than without dropout.
+
+    Condition: a Dropout takes away nine tenths or more; or six tenths or more and, after 60
+    steps, the training accuracy is 20 points below that of evaluation.
+
+    Source: Srivastava et al., Dropout (JMLR 2014), section 7.3: 0.2 to 0.5 is good, and error
+    rises steeply where less than a fifth of the units is kept.
+    """
+
+    name = "DropoutTooStrong"
+
+    def not_applicable(self, history: History) -> str:
+        """There must be a Dropout."""
+        return "" if _rates(history) else "The network has no Dropout."
+
+    def evaluate(self, history: History) -> Iterable[Finding]:
+        """One finding, for the strongest Dropout."""
+        rates = _rates(history)
+        if not rates or share_awake(history, "dropout_training") < 0.5:
+            return
+        where = max(rates, key=lambda name: rates[name])
+        rate, gap = rates[where], _gap(history)
+        if rate < EXTREME and not (rate >= STRONG and gap > GAP):
+            return
+        accuracy = history.scalar("accuracy")
+        yield Finding(
+            rule=self.name,
+            where=where,
+            severity=Severity.WARNING,
+            title=(
+                f"Dropout {where} takes away {rate:.0%} of the features"
+                + (f", and training is {gap:.0%} less accurate than evaluation" if gap > 0 else "")
+                + "."
+            ),
+            causes=(
+                Cause(
+                    name="dropout-too-strong",
+                    text="In PyTorch the rate is the share that is dropped, not the share kept.",
+                    fix=f"Lower the rate from {figure(rate)} to {0.2 if rate < EXTREME else 0.1}.",
+                    score=0.85,
+                    evidence=f"p = {figure(rate)}.",
+                    change={"dropout": 0.2 if rate < EXTREME else 0.1},
+                ),
+            ),
+            count=max(len(accuracy), 1),
+            first_step=0 if history.last_step else None,
+            last_step=history.last_step or None,
+            measured=rate,
+            threshold=EXTREME if rate >= EXTREME else STRONG,
+            plot=line_plot(accuracy.steps, {"training accuracy": accuracy.values[:, 0]})
+            if len(accuracy)
+            else {},
+        )
+
+
+def _rates(history: History) -> dict[str, float]:
+    return {
+        m.name: float(m.settings.get("p") or 0)
+        for m in history.structure.modules
+        if "Dropout" in m.kind
+    }
+
+
+def _gap(history: History) -> float:
+    """Accuracy of the last evaluation less that of the training batches before it."""
+    asked = [one for one in passes(history) if one.judged and one.step >= STEPS]
+    if not asked:
+        return 0.0
+    before = [b for b in batches(history) if b.judged and b.step < asked[-1].step]
+    return asked[-1].accuracy - joined(tail(before, 0.1, 3)).accuracy if before else 0.0

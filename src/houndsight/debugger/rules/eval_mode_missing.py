@@ -1,0 +1,83 @@
+"""Evaluation runs in training mode."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from houndsight.debugger.history import History
+from houndsight.debugger.optimisation import line_plot
+from houndsight.debugger.record import Mode
+from houndsight.debugger.rules.base import Rule
+from houndsight.findings import Cause, Finding, Severity
+
+__all__ = ["EvalModeMissing"]
+
+FORWARDS = 2
+
+
+class EvalModeMissing(Rule):
+    """Evaluation runs with Dropout and BatchNorm in training mode: Dropout takes features away,
+    BatchNorm normalises by the batch at hand and, worse, takes the evaluation photos into its
+    running statistics. The measured accuracy is not that of the model that is saved.
+
+    Condition: at two or more forwards without gradients that had labels or a loss, the root was
+    in training mode and Dropout or BatchNorm with it. Forwards without labels count at two
+    different steps or more (a single pass in training mode is how running statistics are
+    recomputed, as `torch.optim.swa_utils.update_bn` does); at one step they are a remark. Dropout
+    that is left on by purpose (Monte Carlo dropout) has the root in evaluation mode and is not
+    meant.
+
+    Source: PyTorch's documentation of `Module.eval`; 13 of 101 read scripts lack it.
+    """
+
+    name = "EvalModeMissing"
+
+    def evaluate(self, history: History) -> Iterable[Finding]:
+        """One finding each for evaluation and for prediction."""
+        for mode in (Mode.EVAL, Mode.PREDICT):
+            training = history.flag("training", mode)
+            if not len(training):
+                continue
+            awake = np.zeros(len(training))
+            for name in ("batchnorm_training", "dropout_training"):
+                layers = history.flag(name, mode)
+                if len(layers) == len(training):
+                    awake = np.maximum(awake, np.nan_to_num(layers.values[:, 0]))
+            held = (training.values[:, 0] > 0) & (awake > 0)
+            if held.sum() >= FORWARDS:
+                yield self._finding(history, mode, held)
+
+    def _finding(self, history: History, mode: Mode, held: np.ndarray) -> Finding:
+        steps = history.flag("training", mode).steps
+        once = mode == Mode.PREDICT and len(np.unique(steps[held])) < 2
+        what = "evaluation" if mode == Mode.EVAL else "prediction"
+        return Finding(
+            rule=self.name,
+            where=what,
+            severity=Severity.INFO if once else Severity.WARNING,
+            title=(
+                f"{int(held.sum()):,} of {len(held):,} forwards of {what} ran in training mode, "
+                "with Dropout or BatchNorm still training."
+            ),
+            causes=(
+                Cause(
+                    name="eval-mode-missing",
+                    text=f"model.eval() is not called before {what}.",
+                    fix=(
+                        "Call model.eval() before the evaluation's first batch and model.train() "
+                        "after its last."
+                    ),
+                    score=0.6 if once else 0.97,
+                    evidence=f"The root module's training flag is True at step {steps[held][0]}.",
+                    change={"model.eval": True},
+                ),
+            ),
+            count=int(held.sum()),
+            first_step=int(steps[held][0]),
+            last_step=int(steps[held][-1]),
+            measured=float(held.mean()),
+            threshold=0.0,
+            plot=line_plot(steps, {"in training mode": held.astype(float)}),
+        )
