@@ -10,7 +10,7 @@ by far more than their length on the healthiest training.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -25,8 +25,10 @@ from houndsight.wording import number as figure
 __all__ = [
     "COMFORTABLE_RATIO",
     "adaptive",
+    "examples_a_step",
     "figure",
     "fresh",
+    "fresh_share",
     "horizon",
     "known_scalar",
     "learning_rate",
@@ -35,6 +37,7 @@ __all__ = [
     "noise",
     "peak_rate",
     "rounded",
+    "smoothed_loss",
     "suggested_rate",
     "training_loss",
     "uniform_loss",
@@ -48,6 +51,7 @@ COMFORTABLE_RATIO = 1e-2
 """Size of the first steps on healthy trainings; it sinks to 1e-3 as they go on (measured)."""
 ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "rprop", "radam", "sophia", "adopt")
 FRESH_TOLERANCE = 0.04
+BEGAN_AT_ZERO = 1e-6
 
 
 def line_plot(
@@ -118,14 +122,17 @@ def weight_names(structure: Structure) -> tuple[str, ...]:
 def weight_ratios(history: History) -> tuple[Series, Floats]:
     """(n, weights) sizes of the steps of all weights, and (n,) their median at each step.
 
-    Steps at which none is known are left out.
+    Steps at which none is known are left out, and so are weights that began at 0, such as a head
+    that starts so: they multiply at first on the healthiest training.
     """
-    series = history.series(Group.UPDATES, Statistic.RATIO).only(weight_names(history.structure))
-    series = series.at(np.isfinite(series.values).any(axis=1)) if series.names else series.at([])
-    with np.errstate(all="ignore"):
-        finite = np.where(np.isfinite(series.values), series.values, np.nan)
-        middle = np.nanmedian(finite, axis=1) if len(series) else np.empty(0)
-    return series, middle
+    names = weight_names(history.structure)
+    lengths = history.series(Group.PARAMETERS, Statistic.NORM)
+    zero = {n for n in names if len(lengths) and lengths.of(n)[0] <= BEGAN_AT_ZERO}
+    series = history.series(Group.UPDATES, Statistic.RATIO)
+    series = series.only([name for name in names if name not in zero])
+    series = series.at(np.isfinite(series.values).any(axis=1))
+    finite = np.where(np.isfinite(series.values), series.values, np.nan)
+    return series, np.nanmedian(finite, axis=1) if finite.size else np.empty(0)
 
 
 def training_loss(history: History, mode: Mode = Mode.TRAIN) -> Series:
@@ -164,6 +171,29 @@ def noise(values: Floats) -> float:
     return float(1.4826 * np.median(np.abs(np.diff(finite))) / math.sqrt(2))
 
 
+def smoothed_loss(history: History) -> tuple[Series, Floats]:
+    """The finite training losses, and (n,) their median over the steps up to each.
+
+    Over five steps, or as many as hold 64 examples: a single hard batch does not count.
+    """
+    loss, values = known_scalar(history, "loss")
+    width = min(max(5, -(-64 // max(examples_a_step(history), 1))), max(len(values), 1))
+    if not len(values):
+        return loss, values
+    padded = np.concatenate([np.full(width - 1, values[0]), values])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, width)
+    return loss, np.median(windows, axis=1)
+
+
+def examples_a_step(history: History) -> int:
+    """How many examples a step of the optimizer usually sees; 64 where nobody knows."""
+    sizes = known_scalar(history, "batch_size")[1]
+    micro = known_scalar(history, "micro_batches")[1]
+    if not len(sizes):
+        return 64
+    return int(np.median(sizes) * (max(float(np.median(micro)), 1.0) if len(micro) else 1.0))
+
+
 def suggested_rate(history: History, first: int = 5, ratio: float = COMFORTABLE_RATIO) -> float:
     """The learning rate at which the first steps would have had the size `ratio`; NaN if unknown.
 
@@ -179,6 +209,20 @@ def suggested_rate(history: History, first: int = 5, ratio: float = COMFORTABLE_
         if rates.values[at, 0] > 0 and middle[index] > 0
     ]
     return rounded(ratio / float(np.median(per_rate))) if per_rate else math.nan
+
+
+def fresh_share(history: History, names: Iterable[str]) -> float:
+    """Share of the parameters, where it can be told, that are as they were drawn; NaN if none."""
+    norms = history.series(Group.PARAMETERS, Statistic.NORM)
+    told = [
+        drawn
+        for name in names
+        if (parameter := history.structure.parameter(name)) is not None
+        and len(norms)
+        and np.isfinite(length := float(norms.of(name)[0]))
+        and (drawn := fresh(parameter, length, history.structure)) is not None
+    ]
+    return sum(told) / len(told) if told else math.nan
 
 
 def fresh(parameter: ParameterRecord, norm: float, structure: Structure) -> bool | None:

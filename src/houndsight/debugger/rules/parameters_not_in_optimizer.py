@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import fresh
+from houndsight.debugger.optimisation import fresh_share
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.debugger.structure import ParameterRecord, Structure
@@ -62,7 +62,7 @@ class ParametersNotInOptimizer(Rule):
     ) -> Finding:
         structure = history.structure
         head = any(p.module == structure.head for p in missing)
-        untrained = _share_fresh(history, missing)
+        untrained = fresh_share(history, [p.name for p in missing])
         between = _between(structure, missing)
         severity = Severity.INFO
         if every or head:
@@ -94,20 +94,6 @@ class ParametersNotInOptimizer(Rule):
 
 def _names(parameter: ParameterRecord) -> tuple[str, ...]:
     return (parameter.name, *parameter.shared_with)
-
-
-def _share_fresh(history: History, parameters: Sequence[ParameterRecord]) -> float:
-    """Share of the parameters, where it can be told, whose lengths are those of a random draw."""
-    norms = history.series(Group.PARAMETERS, Statistic.NORM)
-    if not len(norms):
-        return 0.0
-    told = [
-        drawn
-        for p in parameters
-        if np.isfinite(length := float(norms.of(p.name)[0]))
-        and (drawn := fresh(p, length, history.structure)) is not None
-    ]
-    return sum(told) / len(told) if told else 0.0
 
 
 def _between(structure: Structure, missing: Sequence[ParameterRecord]) -> bool:
@@ -165,7 +151,11 @@ def _causes(
         text="A backbone is meant to train but is left out of the optimizer.",
         fix="Give the optimizer the backbone's parameters too, at a tenth of the head's rate.",
         score=0.7 if untrained > 0.5 else 0.4,
-        evidence=f"{untrained:.0%} of what is left out still has the length it was drawn with.",
+        evidence=(
+            ""
+            if math.isnan(untrained)
+            else f"{untrained:.0%} of what is left out still has the length it was drawn with."
+        ),
         change={"optimizer.parameters": "all"},
     )
     return (missed, frozen)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from houndsight.debugger.history import History, Series
-from houndsight.debugger.optimisation import fresh, weight_names
+from houndsight.debugger.optimisation import fresh_share, weight_names
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -56,7 +56,7 @@ class ParametersNotUpdated(Rule):
         head = any(p.module == structure.head for p in structure.parameters if p.name in names)
         severity = Severity.ERROR if head or every else Severity.WARNING
         if reason == "unused" or (
-            reason == "rate" and not head and not _mostly_fresh(history, names)
+            reason == "rate" and not head and not fresh_share(history, names) > 0.5
         ):
             severity = Severity.INFO
         total = len(updates.names)
@@ -129,20 +129,9 @@ def _group_rate(history: History, group: int) -> float:
     return float(rate) if rate is not None else math.nan
 
 
-def _mostly_fresh(history: History, names: Sequence[str]) -> bool:
-    norms = history.series(Group.PARAMETERS, Statistic.NORM)
-    told = []
-    for name in names:
-        parameter, length = history.structure.parameter(name), norms.of(name)
-        if parameter is not None and len(length):
-            told.append(fresh(parameter, float(length[0]), history.structure))
-    known = [drawn for drawn in told if drawn is not None]
-    return bool(known) and sum(known) / len(known) > 0.5
-
-
 def _causes(history: History, reason: str, names: Sequence[str]) -> tuple[Cause, ...]:
     if reason == "rate":
-        fresh_text = " They were never trained." if _mostly_fresh(history, names) else ""
+        fresh_text = " They were never trained." if fresh_share(history, names) > 0.5 else ""
         return (
             Cause(
                 name="backbone-frozen",
