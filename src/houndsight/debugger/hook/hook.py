@@ -1,0 +1,456 @@
+"""The hook: two lines in any PyTorch loop, and everything of it is recorded.
+
+It never changes what is computed: it reads, on the training's thread as little as it can, and
+copies what it keeps; its random numbers are none. An error of its own ends the watching with
+one line in the log and a finding, and the training goes on.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from houndsight.debugger.history import History
+from houndsight.debugger.hook.activations import ActivationWatch, first_tensor
+from houndsight.debugger.hook.callback import Callback
+from houndsight.debugger.hook.collector import Collector
+from houndsight.debugger.hook.dataflow import FirstForward
+from houndsight.debugger.hook.describe import describe
+from houndsight.debugger.hook.lossscope import LossScope
+from houndsight.debugger.hook.pipeline import Pipeline, tensors_folder
+from houndsight.debugger.hook.recording import Chunk, Forward
+from houndsight.debugger.hook.reducer import Reducer
+from houndsight.debugger.record import Mode
+from houndsight.debugger.structure import LossRecord, Structure
+from houndsight.debugger.tensor_log import TensorLog
+from houndsight.debugger.tensor_writer import TensorWriter
+from houndsight.errors import SettingError
+from houndsight.findings import Cause, Finding, Severity
+from houndsight.runs import Run, RunStatus
+
+if TYPE_CHECKING:
+    pass
+
+__all__ = ["Hook"]
+
+LOG = logging.getLogger("houndsight.debugger")
+COLLECTIONS: Mapping[str, tuple[str, str]] = {
+    "weights": ("parameters", "weight"),
+    "biases": ("parameters", "bias"),
+    "gradients": ("gradients", ""),
+}
+"""SageMaker's collections of tensors that can be kept whole at save intervals, and what is in
+each: a group, and how the names end."""
+SUMMARIES = ("losses", "default")
+Rules = "str | Iterable[str | Rule] | Mapping[str, Mapping[str, Any]]"
+
+
+class Hook:
+    """Watches a training until it is closed.
+
+        hook = Hook(model, loss=criterion, optimizer=optimizer)
+
+    Args:
+        model: the root module, as it is called in the loop: wrapped or compiled if it is.
+        loss: the criterion, a module or a function; without it PyTorch's loss functions are
+            recognised wherever they are called after the model.
+        optimizer: one or several; without it every optimizer that steps a parameter of the
+            model is watched.
+        rules: which judge in `findings()`: `"default"`, names, or names with parameters.
+        folder: the run folder; `runs/<script>-<time>` when it is not given.
+        save_interval: steps between exact statistics and, with `collections`, whole tensors.
+        collections: of which tensors are kept whole: `weights`, `biases`, `gradients`.
+        classes: how many there are, or their names.
+        actions: functions that get each finding when it is new or changed.
+        facts: what else is known, such as how photos are prepared.
+
+    Raises:
+        SettingError: an argument has a value it cannot have.
+        RunError: the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        loss: Any = None,
+        optimizer: torch.optim.Optimizer | Sequence[torch.optim.Optimizer] | None = None,
+        rules: Any = "default",
+        folder: Path | str | None = None,
+        save_interval: int = 500,
+        collections: Iterable[str] = (),
+        classes: int | Sequence[str] | None = None,
+        actions: Iterable[Callable[[Finding], None]] = (),
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        _check(model, save_interval)
+        self.model, self.rules, self.actions = model, rules, tuple(actions)
+        self._kept = _collections(collections)
+        self.inner, self.compiled = _unwrapped(model)
+        self._facts = dict(facts or {})
+        self.classes = classes if isinstance(classes, int) or classes is None else len(classes)
+        if classes is not None and not isinstance(classes, int):
+            self._facts.setdefault("classes", list(classes))
+        self.run = _open_run(folder)
+        self.rank = _rank()
+        self.log_folder = tensors_folder(self.run.folder, self.rank)
+        self._lock = threading.Lock()
+        self._told: list[Finding] = []
+        self._own: list[Finding] = []
+        self._structure: Structure | None = None
+        self._loss: LossRecord | None = None
+        self._closed = False
+        self._handles: list[Any] = []
+        self._build(loss, optimizer, save_interval)
+        atexit.register(_close_weakly, weakref.ref(self))
+
+    def _build(self, loss: Any, optimizer: Any, save_interval: int) -> None:
+        model, failed = self.inner, self._fail
+        watched = nn.Module() if self.compiled else model
+        self._activations = ActivationWatch(watched, failed)
+        self._first: FirstForward | None = FirstForward(watched, failed)
+        self._pipeline = Pipeline(
+            TensorWriter(self.log_folder, rank=self.rank, kept_steps=self._steps_with_findings),
+            Reducer(self._activations.names, self._activations.kinds),
+            failed=failed,
+            saw_loss=self._saw_loss,
+            keep_raw=self._keeps,
+        )
+        self.collector = Collector(
+            model, self._activations, self._hand_over, save_interval=save_interval
+        )
+        self._scope = LossScope(loss, self.collector.saw_loss, failed)
+        self._handles += self._scope.handles
+        for one in _listed(optimizer):
+            self.collector.meet(one)
+        self._watch_root()
+        self._watch_optimizers(optimizer)
+
+    # -- hooks ------------------------------------------------------------------------------
+
+    def _watch_root(self) -> None:
+        self._handles += [
+            self.model.register_forward_pre_hook(
+                Callback(self._before_forward, self._fail), with_kwargs=True
+            ),
+            self.model.register_forward_hook(Callback(self._after_forward, self._fail)),
+        ]
+
+    def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if module is not self.model:
+            return
+        self._scope.leave()
+        self.collector.begin(first_tensor((args, kwargs)))
+
+    def _after_forward(self, module: nn.Module, _args: Any, output: Any) -> None:
+        if module is self.model:
+            self._forward_ended(output)
+
+    def _forward_ended(self, output: Any) -> None:
+        forward = self.collector.current
+        out = first_tensor(output)
+        self.collector.end(out)
+        if forward is not None:
+            hooked: Any = out
+            if forward.gradients and out is not None and out.requires_grad:
+                hooked.register_hook(Callback(self._on_backward(forward), self._fail))
+            self._scope.enter(evaluation=not forward.gradients)
+
+    def _on_backward(self, forward: Forward) -> Callable[[Tensor], None]:
+        def begun(_gradient: Tensor) -> None:
+            self.collector.backward(forward)
+
+        return begun
+
+    def _watch_optimizers(self, optimizer: Any) -> None:
+        before = Callback(self._before_step, self._fail)
+        after = Callback(self._after_step, self._fail)
+        if optimizer is None:
+            from torch.optim.optimizer import (
+                register_optimizer_step_post_hook,
+                register_optimizer_step_pre_hook,
+            )
+
+            self._handles += [
+                register_optimizer_step_pre_hook(before),
+                register_optimizer_step_post_hook(after),
+            ]
+        for one in _listed(optimizer):
+            self._handles += [
+                one.register_step_pre_hook(before),
+                one.register_step_post_hook(after),
+            ]
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        if not self._holds(optimizer):
+            return
+        self._scope.leave()
+        closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
+        self.collector.before_step(optimizer, closure=closure is not None)
+        if self._first is not None and self._first.order:
+            self._first.close()
+            self._describe()
+            self._first = None
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
+        if self._holds(optimizer):
+            self.collector.after_step()
+
+    def _holds(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether it steps a parameter of the model."""
+        known = self.collector.optimizers
+        if optimizer in known:
+            return True
+        mine = {id(p) for p in self.inner.parameters()}
+        return any(id(p) in mine for group in optimizer.param_groups for p in group["params"])
+
+    # -- what is known ----------------------------------------------------------------------
+
+    def _describe(self) -> None:
+        with self._lock:
+            self._structure = describe(
+                self.inner,
+                self.collector.optimizers,
+                self._first,
+                classes=self.classes,
+                compiled=self.compiled,
+                precision=_precision(self.inner),
+                coverage=self._coverage(),
+                facts=self._facts,
+            )
+            self._write_structure()
+
+    def _saw_loss(self, loss: LossRecord) -> None:
+        with self._lock:
+            self._loss = loss
+            self._write_structure()
+
+    def _write_structure(self) -> None:
+        if self._structure is None:
+            return
+        if self._loss is not None:
+            from dataclasses import replace
+
+            self._structure = replace(self._structure, loss=self._loss)
+        self._structure.write(self.log_folder / "structure.json")
+
+    def _coverage(self) -> dict[str, Any]:
+        watch = self.collector.watch
+        return {
+            "parameters": len(watch.names) if watch else 0,
+            "modules": len(self._activations.names),
+        }
+
+    def _keeps(self, group: str, name: str) -> bool:
+        return any(group == g and name.endswith(end) for g, end in self._kept)
+
+    def _hand_over(self, chunk: Chunk) -> None:
+        self._pipeline.put(chunk)
+
+    # -- for people -------------------------------------------------------------------------
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return self.run.folder
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still watches: not closed, and not failed."""
+        return not self._closed and not self._own
+
+    @property
+    def structure(self) -> Structure | None:
+        """What the training is made of; None before its first step."""
+        return self._structure
+
+    def set_mode(self, mode: Mode | str | None) -> None:
+        """What forwards without a backward pass count as from now on; None: evaluation."""
+        self.collector.mode = None if mode is None else Mode(mode)
+
+    def flush(self) -> None:
+        """Have everything that is certain by now on disk."""
+        if not self._closed:
+            self.collector.flush()
+            self._pipeline.wait()
+
+    def history(self) -> History:
+        """Everything recorded so far, as rules see it.
+
+        Raises:
+            RunError: the first step is not done yet.
+        """
+        self.flush()
+        return TensorLog(self.log_folder).history()
+
+    def findings(self) -> list[Finding]:
+        """What the rules say of the training so far; new findings go to the run folder."""
+        from houndsight.debugger.judge import changed, judge
+        from houndsight.debugger.rules import make_rules
+
+        history = self.history()
+        found = [*judge(make_rules(self.rules), history).findings, *self._own]
+        news = changed(self._told, found)
+        self._told = found
+        if news and self.rank == 0:
+            self.run.add_findings(news)
+        for finding in news:
+            for action in self.actions:
+                action(finding)
+        return found
+
+    def close(self) -> None:
+        """Take all hooks off and write what is left; the run is completed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._detach()
+        try:
+            self.collector.finish()
+        except Exception as error:
+            self._fail(error)
+        self._pipeline.close(ended=True)
+        if self.rank == 0 and self.run.status == RunStatus.RUNNING:
+            self.run.set_status(RunStatus.COMPLETED)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is not None and self.rank == 0:
+            self.run.set_status(RunStatus.FAILED, f"{type(error).__name__}: {error}")
+        self.close()
+
+    def _detach(self) -> None:
+        self._scope.leave()
+        for handle in self._handles:
+            handle.remove()
+        self._activations.close()
+        if self._first is not None:
+            self._first.close()
+        self._handles = []
+
+    def _fail(self, error: BaseException) -> None:
+        if self._own:
+            return
+        LOG.warning("The hook failed and watches no longer: %s: %s", type(error).__name__, error)
+        finding = _failure(error)
+        self._own.append(finding)
+        self._detach()
+        self.run.add_findings([finding])
+
+    def _steps_with_findings(self) -> list[int]:
+        return [
+            step
+            for finding in self.run.findings()
+            for step in (finding.first_step, finding.last_step)
+            if step is not None
+        ]
+
+
+def _failure(error: BaseException) -> Finding:
+    return Finding(
+        rule="HookFailed",
+        where="",
+        severity=Severity.INFO,
+        title=f"The hook failed and watches no longer: {type(error).__name__}: {error}.",
+        causes=(
+            Cause(
+                text="The hook has a fault of its own, or met something it does not know; the "
+                "training goes on unharmed.",
+                fix="Report it with the model's code; what was recorded until then stands.",
+                score=1.0,
+            ),
+        ),
+    )
+
+
+def _close_weakly(reference: weakref.ref[Hook]) -> None:
+    hook = reference()
+    if hook is not None and hook._pipeline._owner == os.getpid():
+        hook.close()
+
+
+def _check(model: Any, save_interval: int) -> None:
+    if not isinstance(model, nn.Module):
+        raise SettingError(f"model is a {type(model).__name__}; it must be a torch.nn.Module.")
+    if isinstance(save_interval, bool) or not isinstance(save_interval, int) or save_interval < 1:
+        raise SettingError(f"save_interval is {save_interval!r}; it must be at least 1 step.")
+
+
+def _collections(names: Iterable[str]) -> list[tuple[str, str]]:
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if name not in COLLECTIONS and name not in SUMMARIES:
+            known = ", ".join((*COLLECTIONS, *SUMMARIES))
+            raise SettingError(f"There is no collection {name!r}; there are: {known}.")
+    return [COLLECTIONS[name] for name in names if name in COLLECTIONS]
+
+
+def _listed(optimizer: Any) -> list[torch.optim.Optimizer]:
+    if optimizer is None:
+        return []
+    listed = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
+    for one in listed:
+        if not isinstance(one, torch.optim.Optimizer):
+            raise SettingError(
+                f"optimizer is a {type(one).__name__}; it must be a torch.optim.Optimizer."
+            )
+    return listed
+
+
+def _unwrapped(model: nn.Module) -> tuple[nn.Module, bool]:
+    """The module that has the parameters, and whether it is compiled."""
+    compiled = False
+    while True:
+        if hasattr(model, "_orig_mod"):
+            original: Any = model._orig_mod
+            model, compiled = original, True
+        elif isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
+            model = model.module
+        else:
+            break
+    return model, compiled or getattr(model, "_compiled_call_impl", None) is not None
+
+
+def _open_run(folder: Path | str | None) -> Run:
+    if folder is None:
+        script = Path(sys.argv[0]).stem or "training"
+        folder = Path("runs") / f"{script}-{time.strftime('%Y%m%d-%H%M%S')}"
+        number = 2
+        while (folder / "run.json").exists():
+            folder = folder.with_name(f"{folder.name.partition('.')[0]}.{number}")
+            number += 1
+    folder = Path(folder)
+    if (folder / "run.json").exists():
+        return Run.open(folder)
+    return Run.create(folder, kind="job", config={})
+
+
+def _rank() -> int:
+    distributed = torch.distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_rank()
+    return int(os.environ.get("RANK", "0"))
+
+
+def _precision(model: nn.Module) -> str:
+    parameter = next(model.parameters(), None)
+    return "float32" if parameter is None else str(parameter.dtype).removeprefix("torch.")

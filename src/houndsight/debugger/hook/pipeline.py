@@ -1,0 +1,160 @@
+"""The writer's thread: reduces what was taken, writes it, and never lets an error out."""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+
+from houndsight.debugger.blocks import Block
+from houndsight.debugger.hook.outcomes import target_kind
+from houndsight.debugger.hook.recording import Chunk, Step
+from houndsight.debugger.hook.reducer import AnyBlock, Reducer
+from houndsight.debugger.hook.sampling import to_numpy
+from houndsight.debugger.record import Group, Mode, Statistic
+from houndsight.debugger.structure import LossRecord
+from houndsight.debugger.tensor_writer import TensorWriter
+
+__all__ = ["Pipeline"]
+
+WAITING = 8
+"""Chunks that may wait; a training that is quicker than its log then waits too."""
+
+
+class Pipeline:
+    """Takes chunks from the training's thread and has them reduced and written by its own.
+
+    Args:
+        writer: where the rows go.
+        reducer: makes rows of chunks.
+        failed: told of an error, after which nothing more is written.
+        saw_loss: told once of the first loss in the log.
+        keep_raw: which groups of tensors are kept whole at save intervals.
+    """
+
+    def __init__(
+        self,
+        writer: TensorWriter,
+        reducer: Reducer,
+        *,
+        failed: Callable[[BaseException], None],
+        saw_loss: Callable[[LossRecord], None],
+        keep_raw: Callable[[str, str], bool],
+    ) -> None:
+        self.writer, self.reducer = writer, reducer
+        self._failed, self._saw_loss, self._keep_raw = failed, saw_loss, keep_raw
+        self._loss_known = False
+        self._process = psutil.Process()
+        self._owner = os.getpid()
+        self._queue: queue.Queue[Chunk | threading.Event | None] = queue.Queue(WAITING)
+        self._thread = threading.Thread(target=self._work, name="houndsight-hook", daemon=True)
+        self._thread.start()
+
+    def put(self, chunk: Chunk) -> None:
+        """Have a chunk written; waits when too many do already."""
+        if self._alive():
+            self._queue.put(chunk)
+
+    def wait(self) -> None:
+        """Return when everything put so far is on disk."""
+        if self._alive():
+            done = threading.Event()
+            self._queue.put(done)
+            while not done.wait(0.1) and self._alive():
+                pass
+
+    def close(self, *, ended: bool) -> None:
+        """Write what is left and end the thread."""
+        if self._alive():
+            self._queue.put(None)
+            self._thread.join()
+        if self._owner == os.getpid():
+            try:
+                self.writer.close(ended=ended)
+            except Exception as error:
+                self._failed(error)
+
+    def _alive(self) -> bool:
+        # A forked child has the object but not the thread.
+        return self._thread.is_alive() and self._owner == os.getpid()
+
+    def _work(self) -> None:
+        working = True
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, threading.Event):
+                item.set()
+            elif working:
+                try:
+                    self._write(item)
+                except Exception as error:
+                    working = False
+                    self._failed(error)
+
+    def _write(self, chunk: Chunk) -> None:
+        blocks = self.reducer.reduce(chunk)
+        if chunk.steps:
+            blocks.append(self._memory(chunk.steps[-1]))
+        if not self._loss_known:
+            self._find_loss(chunk)
+        self.writer.write(blocks)
+        for raw in chunk.raw:
+            chosen = {
+                f"{group}/{name}": to_numpy(tensor)
+                for group, tensors in raw.tensors.items()
+                for name, tensor in tensors.items()
+                if self._keep_raw(group, name)
+            }
+            if chosen:
+                self.writer.write_raw(raw.step, chosen)
+
+    def _memory(self, step: Step) -> AnyBlock:
+        device = step.norms[0].device if step.norms else torch.device("cpu")
+        used = (
+            torch.cuda.memory_allocated(device)
+            if device.type == "cuda"
+            else self._process.memory_info().rss
+        )
+        return Block(
+            mode=Mode.TRAIN,
+            group=Group.SCALARS,
+            statistics=(Statistic.VALUE,),
+            names=("memory_bytes",),
+            steps=np.array([step.step]),
+            forwards=np.array([step.number]),
+            times=np.array([step.time]),
+            values=np.array([[[used]]], np.float32),
+        )
+
+    def _find_loss(self, chunk: Chunk) -> None:
+        calls = [call for s in chunk.steps for f in s.forwards for call in f.losses]
+        if not calls:
+            return
+        call = calls[0]
+        settings = {
+            name: value.tolist() if isinstance(value, torch.Tensor) else value
+            for name, value in (call.settings or {}).items()
+        }
+        targets = None if call.targets is None else call.targets.cpu()
+        kind = ""
+        if targets is not None:
+            kind = target_kind(
+                to_numpy(targets) if targets.is_floating_point() else targets.numpy()
+            )
+        outputs = None
+        if call.logits is not None and call.logits.ndim > 1:
+            outputs = int(call.logits.shape[1])
+        self._loss_known = True
+        self._saw_loss(
+            LossRecord(kind=call.kind, settings=settings, target_kind=kind, outputs=outputs)
+        )
+
+
+def tensors_folder(run: Path, rank: int) -> Path:
+    """Where the log of a process lies in a run folder."""
+    return run / "tensors" / f"rank-{rank}"

@@ -1,0 +1,240 @@
+"""One segment of a tensor log: an Arrow IPC stream of rows, read however it ends.
+
+Groups, statistics and modes stand in it as small numbers, whose meaning is in the schema's
+metadata; names stand as the number of a list in the log's `names.jsonl`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from houndsight.debugger.blocks import Block, ExamplesBlock
+from houndsight.debugger.record import Group, Mode, Row, Statistic
+from houndsight.errors import RunError
+
+__all__ = ["CODES", "FORMAT_VERSION", "SCHEMA", "Selection", "encode", "read_batches", "rows_of"]
+
+FORMAT_VERSION = 1
+CODES: Mapping[str, tuple[str, ...]] = {
+    "mode": tuple(Mode),
+    "group": tuple(Group),
+    "statistic": tuple(Statistic),
+}
+SCHEMA = pa.schema(
+    [
+        ("step", pa.int64()),
+        ("forward", pa.int64()),
+        ("time", pa.float64()),
+        ("mode", pa.int8()),
+        ("group", pa.int8()),
+        ("statistic", pa.int8()),
+        ("names", pa.int32()),
+        ("exact", pa.bool_()),
+        ("integral", pa.bool_()),
+        ("values", pa.list_(pa.float32())),
+        ("integers", pa.list_(pa.int64())),
+    ],
+    metadata={"houndsight": json.dumps({"v": FORMAT_VERSION, "codes": CODES})},
+)
+NO_NAMES = -1
+Array = npt.NDArray[Any]
+AnyBlock = Block | ExamplesBlock
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows are wanted; None leaves nothing out."""
+
+    first_step: int | None = None
+    last_step: int | None = None
+    modes: frozenset[str] | None = None
+    groups: frozenset[str] | None = None
+    statistics: frozenset[str] | None = None
+    names: tuple[str, ...] | None = None
+
+    def may_hold(self, index: Mapping[str, Any]) -> bool:
+        """Whether a segment with this index can have a wanted row."""
+        low, high = index["steps"]
+        if self.first_step is not None and high < self.first_step:
+            return False
+        if self.last_step is not None and low > self.last_step:
+            return False
+        groups: Mapping[str, Sequence[str]] = index["groups"]
+        kept = [set(s) for group, s in groups.items() if self._wants(self.groups, group)]
+        if not any(self.statistics is None or s & self.statistics for s in kept):
+            return False
+        return self.modes is None or bool(self.modes & set(index["modes"]))
+
+    @staticmethod
+    def _wants(chosen: frozenset[str] | None, value: str) -> bool:
+        return chosen is None or value in chosen
+
+    def mask(self, columns: Mapping[str, Array], codes: Mapping[str, Sequence[str]]) -> Array:
+        """(rows,) which rows of a batch are wanted, names apart; unknown codes never are."""
+        wanted = np.ones(len(columns["step"]), bool)
+        if self.first_step is not None:
+            wanted &= columns["step"] >= self.first_step
+        if self.last_step is not None:
+            wanted &= columns["step"] <= self.last_step
+        for column, chosen, known in (
+            ("mode", self.modes, CODES["mode"]),
+            ("group", self.groups, CODES["group"]),
+            ("statistic", self.statistics, CODES["statistic"]),
+        ):
+            fits = [name in known and self._wants(chosen, name) for name in codes[column]]
+            lookup = np.zeros(256, bool)
+            lookup[: len(fits)] = fits
+            wanted &= lookup[columns[column].astype(np.uint8)]
+        return wanted
+
+
+def encode(
+    blocks: Sequence[AnyBlock], number: Callable[[tuple[str, ...]], int]
+) -> pa.RecordBatch | None:
+    """All rows of the blocks; `number` gives a list of names its number. None without rows."""
+    blocks = [block for block in blocks if len(block)]
+    if not blocks:
+        return None
+    columns: dict[str, list[Array]] = {name: [] for name in SCHEMA.names}
+    counts: dict[str, list[Array]] = {"values": [], "integers": []}
+    for block in blocks:
+        _encode_places(block, number, columns)
+        _encode_values(block, columns, counts)
+    arrays = []
+    for field in SCHEMA:
+        flat = np.concatenate(columns[field.name]) if columns[field.name] else np.empty(0)
+        if field.name in counts:
+            offsets = np.zeros(sum(map(len, counts[field.name])) + 1, np.int32)
+            np.cumsum(np.concatenate(counts[field.name]), out=offsets[1:])
+            values = pa.array(flat.astype(field.type.value_type.to_pandas_dtype(), copy=False))
+            arrays.append(pa.ListArray.from_arrays(pa.array(offsets), values))
+        else:
+            arrays.append(pa.array(flat, field.type))
+    return pa.record_batch(arrays, schema=SCHEMA)
+
+
+def _encode_places(
+    block: AnyBlock, number: Callable[[tuple[str, ...]], int], columns: dict[str, list[Array]]
+) -> None:
+    statistics, rows = len(block.statistics), len(block)
+    for name, values in (
+        ("step", block.steps),
+        ("forward", block.forwards),
+        ("time", block.times),
+    ):
+        columns[name].append(np.repeat(values, statistics))
+    codes = np.array([CODES["statistic"].index(s) for s in block.statistics], np.int8)
+    columns["statistic"].append(np.tile(codes, len(block.steps)))
+    names = number(block.names) if block.names else NO_NAMES
+    columns["mode"].append(np.full(rows, CODES["mode"].index(block.mode), np.int8))
+    columns["group"].append(np.full(rows, CODES["group"].index(block.group), np.int8))
+    columns["names"].append(np.full(rows, names, np.int32))
+    columns["exact"].append(np.full(rows, block.exact))
+
+
+def _encode_values(
+    block: AnyBlock, columns: dict[str, list[Array]], counts: dict[str, list[Array]]
+) -> None:
+    rows, integral = len(block), isinstance(block, ExamplesBlock) and block.integral
+    if isinstance(block, Block):
+        flat: Array = np.asarray(block.values, np.float32).reshape(-1)
+        lengths = np.full(rows, len(block.names), np.int32)
+    else:
+        kind = np.int64 if integral else np.float32
+        flat = np.concatenate([np.asarray(v, kind).reshape(-1) for v in block.values])
+        lengths = np.array([np.size(v) for v in block.values], np.int32)
+    assert flat.size == lengths.sum(), f"{block.group} has not a value for each name"
+    here, other = ("integers", "values") if integral else ("values", "integers")
+    columns[here].append(flat)
+    counts[here].append(lengths)
+    counts[other].append(np.zeros(rows, np.int32))
+    columns["integral"].append(np.full(rows, integral))
+
+
+def read_batches(content: pa.Buffer, path: Path) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """The whole record batches of a stream with the position after each.
+
+    A torn or damaged end is left out, for its writer was killed.
+
+    Raises:
+        RunError: a newer version wrote it.
+    """
+    source = pa.BufferReader(content)
+    try:
+        messages = pa.ipc.MessageReader.open_stream(source)
+        schema = pa.ipc.read_schema(messages.read_next_message())
+        _codes(schema, path)
+        if schema.types[: len(SCHEMA)] != SCHEMA.types:
+            return
+        while True:
+            batch = pa.ipc.read_record_batch(messages.read_next_message(), schema)
+            batch.validate(full=True)
+            yield batch, source.tell()
+    except (StopIteration, pa.ArrowException, OSError, ValueError, KeyError, MemoryError):
+        return
+
+
+def _codes(schema: pa.Schema, path: Path) -> Mapping[str, Sequence[str]]:
+    about = json.loads((schema.metadata or {})[b"houndsight"])
+    if int(about["v"]) > FORMAT_VERSION:
+        raise RunError(
+            f"{path} has format {about['v']}, newer than this version reads "
+            f"({FORMAT_VERSION}); upgrade houndsight."
+        )
+    codes = about["codes"]
+    return {name: [str(value) for value in codes[name]] for name in CODES}
+
+
+def rows_of(
+    batch: pa.RecordBatch, names: Mapping[int, tuple[str, ...]], wanted: Selection, path: Path
+) -> Iterator[Row]:
+    """The wanted rows of a batch, in its order."""
+    codes = _codes(batch.schema, path)
+    columns = {
+        field.name: batch.column(i).to_numpy(zero_copy_only=False)
+        for i, field in enumerate(SCHEMA)
+        if field.name not in ("values", "integers")
+    }
+    lists = {name: batch.column(SCHEMA.get_field_index(name)) for name in ("values", "integers")}
+    flat = {name: array.values.to_numpy(zero_copy_only=False) for name, array in lists.items()}
+    starts = {name: array.offsets.to_numpy() for name, array in lists.items()}
+    modes = [Mode(c) if c in CODES["mode"] else None for c in codes["mode"]]
+    groups = [Group(c) if c in CODES["group"] else None for c in codes["group"]]
+    statistics = [Statistic(c) if c in CODES["statistic"] else None for c in codes["statistic"]]
+    for i in np.flatnonzero(wanted.mask(columns, codes)):
+        mode, group = modes[columns["mode"][i]], groups[columns["group"][i]]
+        statistic = statistics[columns["statistic"][i]]
+        assert mode is not None
+        assert group is not None
+        assert statistic is not None
+        integral = bool(columns["integral"][i])
+        which = "integers" if integral else "values"
+        values = flat[which][starts[which][i] : starts[which][i + 1]]
+        listed = names.get(int(columns["names"][i]), ())
+        if listed and len(listed) != len(values):
+            continue
+        if wanted.names is not None:
+            chosen = [listed.index(name) for name in wanted.names if name in listed]
+            if not chosen:
+                continue
+            listed, values = tuple(listed[c] for c in chosen), values[chosen]
+        yield Row(
+            step=int(columns["step"][i]),
+            forward=int(columns["forward"][i]),
+            mode=mode,
+            group=group,
+            statistic=statistic,
+            names=listed,
+            values=np.empty(0, np.float32) if integral else values,
+            exact=bool(columns["exact"][i]),
+            integers=values if integral else None,
+            time=float(columns["time"][i]),
+        )
