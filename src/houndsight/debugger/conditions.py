@@ -300,7 +300,8 @@ class Evaluation:
     @property
     def accuracy_error(self) -> float:
         """Standard error of the accuracy, by the binomial distribution with one success added."""
-        share = (self.accuracy * self.examples + 1) / (self.examples + 2)
+        right = min(max(self.accuracy, 0.0), 1.0) * self.examples
+        share = (right + 1) / (self.examples + 2)
         return float(np.sqrt(share * (1 - share) / max(self.examples, 1)))
 
 
@@ -314,7 +315,8 @@ def evaluations(history: History) -> list[Evaluation]:
     for step in np.unique(loss.steps):
         rows = loss.steps == step
         forwards, losses = loss.forwards[rows].tolist(), loss.of("loss")[rows]
-        weights = np.array([max(sizes.get(f, 1.0), 1.0) for f in forwards])
+        weights = np.array([sizes.get(f, 1.0) for f in forwards])
+        weights = np.where(np.isfinite(weights) & (weights >= 1) & (weights < 1e9), weights, 1.0)
         right = np.array([rights.get(f, np.nan) for f in forwards])
         mean = float(np.average(losses, weights=weights))
         error = float(losses.std(ddof=1) / np.sqrt(len(losses))) if len(losses) > 1 else np.nan

@@ -6,6 +6,8 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from houndsight.debugger.history import History
 from houndsight.debugger.rules.base import Rule
 from houndsight.errors import HoundsightError
@@ -45,8 +47,10 @@ def judge(rules: Iterable[Rule], history: History) -> Judgement:
     judgement = Judgement()
     for rule in rules:
         try:
-            reason = rule.not_applicable(history)
-            found = [] if reason else list(rule.evaluate(history))
+            # Arithmetic on NaN and infinities is a rule's daily work, no cause for warnings.
+            with np.errstate(all="ignore"):
+                reason = rule.not_applicable(history)
+                found = [] if reason else list(rule.evaluate(history))
         except HoundsightError as error:
             judgement.verdicts.append(Verdict(rule.name, Standing.FAILED, str(error)))
             judgement.findings.append(_refused(rule, str(error)))

@@ -60,14 +60,14 @@ def _zeros(recording: Recording, group: Group, name: str) -> Recording:
     return _set(made, group, Statistic.NORM, 0.0, [name])
 
 
-def _still(recording: Recording, *, outside: bool = False) -> Recording:
-    """fc.weight stays as it is, in the optimizer or outside."""
-    made = _set(recording, Group.PARAMETERS, Statistic.NORM, 3.0, ["fc.weight"])
-    made = _set(made, Group.UPDATES, Statistic.RATIO, 0.0, ["fc.weight"])
+def _still(recording: Recording, *, name: str = "fc.weight", outside: bool = False) -> Recording:
+    """The weight stays as it is, in the optimizer or outside."""
+    made = _set(recording, Group.PARAMETERS, Statistic.NORM, 3.0, [name])
+    made = _set(made, Group.UPDATES, Statistic.RATIO, 0.0, [name])
     if not outside:
         return made
     parameters = tuple(
-        replace(p, group=None) if p.name == "fc.weight" else p for p in made.structure.parameters
+        replace(p, group=None) if p.name == name else p for p in made.structure.parameters
     )
     return made.restructured(parameters=parameters)
 
@@ -405,7 +405,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             ),
         ],
         [
-            Case("frozen", frozen(_still(BASE))),
+            Case("frozen", frozen(_still(BASE, name="conv2.weight"))),
             Case("outside-the-optimizer", _still(BASE, outside=True)),
             Case("loss-at-0", _set(BASE, Group.SCALARS, Statistic.VALUE, 1e-7, ["loss"])),
             Case("documented-healthy", BASE, {"num_steps": "3"}),

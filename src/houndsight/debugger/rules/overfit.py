@@ -111,7 +111,7 @@ class Overfit(Rule):
             severity=Severity.WARNING if grave else Severity.INFO,
             title=f"The validation loss has risen from {number(low.loss)} (step {low.step}) to "
             f"{number(last.loss)}, while the training loss is {number(train_loss)}.",
-            measured=figure(last.loss / low.loss),
+            measured=figure(last.loss / max(low.loss, 1e-12)),
             threshold=WORSE,
             causes=_causes(history, evidence),
             plot=_plot(history, passes),
@@ -121,7 +121,7 @@ class Overfit(Rule):
     def _worse(self, history: History, passes: list[Evaluation], best: int, index: int) -> bool:
         low, now = passes[best], passes[index]
         errors = np.nan_to_num([low.error, now.error])
-        if now.loss < WORSE * low.loss or now.loss - low.loss < ERRORS * np.hypot(*errors):
+        if now.loss <= WORSE * low.loss or now.loss - low.loss < ERRORS * np.hypot(*errors):
             return False
         before, after = (training_at(history, passes, i)[0] for i in (best, index))
         return bool(after <= 1.05 * before)

@@ -81,11 +81,11 @@ class PoorWeightInitialization(Rule):
     def _variances(self, history: History, until: int) -> Finding | None:
         series = history.series(Group.ACTIVATIONS, Statistic.STD).only(_layers(history))
         variance = series.between(0, until).values ** 2
-        if not variance.size or not np.isfinite(variance).any():
+        variance = variance[np.isfinite(variance).any(axis=1)] if variance.size else variance
+        if not variance.size:
             return None
-        with np.errstate(all="ignore"):
-            ratio = np.nanmax(variance, axis=1) / np.nanmin(variance, axis=1)
-        worst = float(np.nanmax(ratio))
+        ratio = np.nanmax(variance, axis=1) / np.nanmin(variance, axis=1)
+        worst = float(ratio.max())
         if not worst > self.value("threshold"):
             return None
         title = f"The variance of the layers' outputs differs by a factor of {number(worst)}."
@@ -97,7 +97,10 @@ class PoorWeightInitialization(Rule):
         low = history.series(Group.GRADIENTS, Statistic.P05).only(names).between(0, until)
         if not high.values.size or high.values.shape != low.values.shape:
             return None
-        least = float(np.nanmin(high.values - low.values))
+        spread = high.values - low.values
+        if not np.isfinite(spread).any():
+            return None
+        least = float(np.nanmin(spread))
         if not least < self.value("distribution_range"):
             return None
         title = f"A layer's gradient spreads over no more than {number(least)}."
