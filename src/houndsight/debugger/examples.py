@@ -60,7 +60,7 @@ class Examples:
     losses: Floats = field(default_factory=_nothing)
     """(n,)"""
     fingerprints: Integers = field(default_factory=_none)
-    """(n,) equal for inputs that are equal to the bit."""
+    """(n,) equal for inputs with the same values at the places sampled."""
 
     @property
     def judged(self) -> bool:

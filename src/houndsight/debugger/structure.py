@@ -102,7 +102,8 @@ class Structure:
     coverage: Mapping[str, Any] = field(default_factory=dict)
     """What is watched and what is not, with the reason."""
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """What `houndsight run` knows besides: preprocessing, class names, photos a class."""
+    """What `houndsight run` knows besides: preprocessing, class names (`classes`), photos a class,
+    how many photos there are to train on (`train_examples`)."""
 
     def parameter(self, name: str) -> ParameterRecord | None:
         """The parameter of that name."""

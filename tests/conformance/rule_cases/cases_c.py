@@ -16,7 +16,14 @@ ALWAYS = range(10_000)
 LOSS = LossRecord(kind="cross_entropy", target_kind="indices", outputs=10)
 
 
-def flagged(name: str, value: float, mode: Mode | None = None, *, since: int = 0) -> Recording:
+def flagged(
+    name: str,
+    value: float,
+    mode: Mode | None = None,
+    *,
+    since: int = 0,
+    recording: Recording = HEALTHY,
+) -> Recording:
     """With that flag set to `value`, and added where the forward has none of that name."""
 
     def edit(row: Row) -> Row:
@@ -25,7 +32,7 @@ def flagged(name: str, value: float, mode: Mode | None = None, *, since: int = 0
         flags = dict(zip(row.names, row.values.tolist(), strict=True)) | {name: value}
         return replace(row, names=tuple(flags), values=np.array([*flags.values()], np.float32))
 
-    return replace(HEALTHY, rows=tuple(edit(row) for row in HEALTHY.rows))
+    return replace(recording, rows=tuple(edit(row) for row in recording.rows))
 
 
 def logits(recording: Recording = HEALTHY, **values: float) -> Recording:
@@ -113,6 +120,25 @@ def momentum(value: float | None, recording: Recording = HEALTHY) -> Recording:
         for m in recording.structure.modules
     )
     return recording.restructured(modules=modules)
+
+
+def outputs(ratio: float, mode: Mode | None = None) -> Recording:
+    """What BatchNorm puts out is `ratio` times as large as scale and shift make it."""
+    parameters = {p.name: p for p in HEALTHY.structure.parameters}
+    sizes = {
+        f"bn{i}": ratio * np.hypot(3.0, 0.3) / np.sqrt(parameters[f"bn{i}.weight"].shape[0])
+        for i in (1, 2, 3)
+    }
+    recording = HEALTHY
+    for name, size in sizes.items():
+
+        def change(v: Array, row: Row, size: float = size) -> Array:
+            return v * 0 + size
+
+        recording = recording.changed(
+            Group.ACTIVATIONS, Statistic.STD, change, names=[name], mode=mode
+        )
+    return recording
 
 
 def memorised() -> Recording:
@@ -376,7 +402,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             Case("after the first evaluation", flagged("training", 0, Mode.TRAIN, since=40)),
             Case(
                 "BatchNorm of no data",
-                batchnorm(2.5, 9.0).changed(
+                outputs(0.3).changed(
                     Group.FLAGS,
                     None,
                     lambda v, row: v * 0,
@@ -386,7 +412,10 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             ),
         ],
         [
-            Case("BatchNorm frozen on purpose", flagged("batchnorm_training", 0, Mode.TRAIN)),
+            Case(
+                "BatchNorm frozen on purpose",
+                flagged("batchnorm_training", 0, Mode.TRAIN, recording=outputs(1.1)),
+            ),
             Case("a frozen backbone", frozen()),
             Case(
                 "no layer that minds",
@@ -438,6 +467,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         [
             Case("lags", momentum(0.001, batchnorm(2.0, 5.0))),
             Case("momentum turned round", momentum(0.99)),
+            Case("evaluation", outputs(6.0, Mode.EVAL)),
         ],
         [
             Case("at the start", batchnorm(3.0, 9.0, steps=range(20))),

@@ -8,6 +8,7 @@ import numpy as np
 
 from houndsight.debugger.examples import Floats, Integers, share_awake
 from houndsight.debugger.history import History
+from houndsight.debugger.normalisation import batchnorm_misfit
 from houndsight.debugger.optimisation import line_plot
 from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.debugger.rules.base import Rule
@@ -17,6 +18,7 @@ __all__ = ["BatchNormDrift"]
 
 DRIFT = 1.0
 SPREAD = 3.0
+MISFIT = 2.0
 LAST_SHARE = 0.25
 STEPS = 60
 LARGE_MOMENTUM = 0.9
@@ -31,8 +33,9 @@ class BatchNormDrift(Rule):
 
     Condition, from 60 steps on, in the median over the layers: over the last quarter of training
     with BatchNorm in training mode the running means stay more than a standard deviation from the
-    batches', or variances differ three times; or the same holds of evaluation and it is three
-    times as much as in training. Or a momentum of 0.9 or more is set.
+    batches', or variances differ three times. Or a momentum of 0.9 or more is set. Or, in
+    evaluation, the outputs of the layers are twice as large or small as scale and shift make of
+    variance 1, and in training they are not.
 
     Source: Ioffe and Szegedy (2015), section 3.1; bounds measured on healthy trainings, whose
     drift falls below 0.5 after some 1 / momentum steps.
@@ -49,7 +52,7 @@ class BatchNormDrift(Rule):
 
     def evaluate(self, history: History) -> Iterable[Finding]:
         """One finding for training or the momentum, one for evaluation."""
-        steps, drift, spread = _course(history, Mode.TRAIN)
+        steps, drift, spread = _course(history)
         last = steps > steps[-1] * (1 - LAST_SHARE) if len(steps) else steps > 0
         trained = (_middle(drift[last]), _middle(spread[last]))
         training = share_awake(history, "batchnorm_training") > 0.5
@@ -58,11 +61,13 @@ class BatchNormDrift(Rule):
             yield self._lag(history, steps, drift, trained)
         elif (momentum := _momentum(history)) is not None and momentum >= LARGE_MOMENTUM:
             yield self._momentum(history, momentum)
-        asked, drifted, spreads = _course(history, Mode.EVAL)
+        asked, misfit = batchnorm_misfit(history, Mode.EVAL)
+        known, usual = batchnorm_misfit(history)
         late = asked >= max(STEPS, (asked[-1] if len(asked) else 0) * (1 - LAST_SHARE))
-        there = (_middle(drifted[late]), _middle(spreads[late]))
-        if (there[0] > max(DRIFT, 3 * trained[0])) or (there[1] > max(SPREAD, 3 * trained[1])):
-            yield self._evaluation(asked[late], there, trained)
+        there = _middle(misfit[late])
+        here = _middle(usual[known > (known[-1] if len(known) else 0) * (1 - LAST_SHARE)])
+        if there > MISFIT * max(here, 1.0):
+            yield self._evaluation(asked[late], there, here)
 
     def _lag(
         self, history: History, steps: Integers, drift: Floats, measured: tuple[float, float]
@@ -128,17 +133,14 @@ class BatchNormDrift(Rule):
             threshold=LARGE_MOMENTUM,
         )
 
-    def _evaluation(
-        self, steps: Integers, asked: tuple[float, float], trained: tuple[float, float]
-    ) -> Finding:
+    def _evaluation(self, steps: Integers, there: float, here: float) -> Finding:
         return Finding(
             rule=self.name,
             where="evaluation",
             severity=Severity.WARNING,
             title=(
-                f"BatchNorm sees other figures in evaluation than in training: means "
-                f"{asked[0]:.2g} deviations off (training {trained[0]:.2g}), variances "
-                f"{asked[1]:.2g} times (training {trained[1]:.2g})."
+                f"In evaluation, what BatchNorm puts out is {there:.2g} times too large or too "
+                f"small (in training {here:.2g}): its running statistics do not fit the photos."
             ),
             causes=(
                 Cause(
@@ -146,21 +148,29 @@ class BatchNormDrift(Rule):
                     text="Evaluation's photos are prepared in another way, or are other photos.",
                     fix="Prepare photos for evaluation as for training, without augmentation.",
                     score=0.6,
-                    evidence=f"Drift {asked[0]:.2g} in evaluation, {trained[0]:.2g} in training.",
+                    evidence=f"{there:.2g} times in evaluation, {here:.2g} in training.",
+                ),
+                Cause(
+                    name="batchnorm-momentum",
+                    text="The running statistics have not followed the training.",
+                    fix=f"Set BatchNorm's momentum to {USUAL_MOMENTUM}, PyTorch's default.",
+                    score=0.4,
+                    evidence="In training BatchNorm normalises by the batch, in evaluation not.",
+                    change={"batchnorm.momentum": USUAL_MOMENTUM},
                 ),
             ),
             count=len(steps),
             first_step=int(steps[0]),
             last_step=int(steps[-1]),
-            measured=asked[0] if asked[0] > DRIFT else asked[1],
-            threshold=DRIFT if asked[0] > DRIFT else SPREAD,
+            measured=there,
+            threshold=MISFIT,
         )
 
 
-def _course(history: History, mode: Mode) -> tuple[Integers, Floats, Floats]:
+def _course(history: History) -> tuple[Integers, Floats, Floats]:
     """Steps, drift and ratio of variances (1 or more), medians over the layers."""
-    drift = history.series(Group.BATCHNORM, Statistic.DRIFT, mode)
-    spread = history.series(Group.BATCHNORM, Statistic.VARIANCE_RATIO, mode)
+    drift = history.series(Group.BATCHNORM, Statistic.DRIFT)
+    spread = history.series(Group.BATCHNORM, Statistic.VARIANCE_RATIO)
     if not 0 < len(drift) == len(spread) or not drift.names:
         return np.empty(0, np.int64), np.empty(0), np.empty(0)
     usable = np.isfinite(drift.values).any(axis=1) & np.isfinite(spread.values).any(axis=1)

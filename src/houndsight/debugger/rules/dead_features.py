@@ -109,15 +109,17 @@ def _plot(history: History, where: str) -> dict[str, object]:
 
 def _causes(history: History, first: int) -> tuple[Cause, ...]:
     inputs = history.series(Group.INPUTS, Statistic.STD).values
-    empty = len(inputs) > 0 and float(np.nanmax(inputs)) == 0
+    marks = history.batches(Group.EXAMPLES, Statistic.FINGERPRINT).values
+    copies = [len(m) > 1 and len(np.unique(m)) == 1 for m in marks]
+    empty = (len(inputs) > 0 and not (inputs > 0).any()) or (bool(copies) and np.mean(copies) > 0.5)
     born = first <= 2
     causes = (
         Cause(
             name="constant-inputs",
-            text="The inputs are constant already.",
+            text="The inputs are empty or copies of each other already.",
             fix="Show a batch as pictures just before the network.",
             score=0.95 if empty else 0.05,
-            evidence="The standard deviation of the inputs is 0." if empty else "",
+            evidence="The inputs of a batch do not differ." if empty else "",
         ),
         Cause(
             name="poor-initialisation",

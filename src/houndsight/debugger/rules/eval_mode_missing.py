@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
-from houndsight.debugger.history import History
+from houndsight.debugger.history import History, Series
 from houndsight.debugger.optimisation import line_plot
 from houndsight.debugger.record import Mode
 from houndsight.debugger.rules.base import Rule
@@ -22,8 +23,8 @@ class EvalModeMissing(Rule):
     BatchNorm normalises by the batch at hand and, worse, takes the evaluation photos into its
     running statistics. The measured accuracy is not that of the model that is saved.
 
-    Condition: at two or more forwards without gradients that had labels or a loss, the root was
-    in training mode and Dropout or BatchNorm with it. Forwards without labels count at two
+    Condition: at two or more forwards without gradients that had a loss, the root was
+    in training mode and Dropout or BatchNorm with it. Forwards without a loss count at two
     different steps or more (a single pass in training mode is how running statistics are
     recomputed, as `torch.optim.swa_utils.update_bn` does); at one step they are a remark. Dropout
     that is left on by purpose (Monte Carlo dropout) has the root in evaluation mode and is not
@@ -35,7 +36,7 @@ class EvalModeMissing(Rule):
     name = "EvalModeMissing"
 
     def evaluate(self, history: History) -> Iterable[Finding]:
-        """One finding each for evaluation and for prediction."""
+        """One finding each for forwards with labels and without."""
         for mode in (Mode.EVAL, Mode.PREDICT):
             training = history.flag("training", mode)
             if not len(training):
@@ -46,13 +47,14 @@ class EvalModeMissing(Rule):
                 if len(layers) == len(training):
                     awake = np.maximum(awake, np.nan_to_num(layers.values[:, 0]))
             held = (training.values[:, 0] > 0) & (awake > 0)
-            if held.sum() >= FORWARDS:
-                yield self._finding(history, mode, held)
+            labelled = np.isin(training.forwards, history.scalar("loss", mode).forwards)
+            for known, what in ((labelled, "evaluation"), (~labelled, "prediction")):
+                if (held & known).sum() >= FORWARDS:
+                    yield self._finding(training.at(known), held[known], what)
 
-    def _finding(self, history: History, mode: Mode, held: np.ndarray) -> Finding:
-        steps = history.flag("training", mode).steps
-        once = mode == Mode.PREDICT and len(np.unique(steps[held])) < 2
-        what = "evaluation" if mode == Mode.EVAL else "prediction"
+    def _finding(self, training: Series, held: npt.NDArray[np.bool_], what: str) -> Finding:
+        steps = training.steps
+        once = what == "prediction" and len(np.unique(steps[held])) < 2
         return Finding(
             rule=self.name,
             where=what,

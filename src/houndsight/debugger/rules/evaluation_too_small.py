@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from houndsight.debugger.examples import class_count, passes
+from houndsight.debugger.examples import passes
 from houndsight.debugger.history import History
+from houndsight.debugger.record import Group
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
 
@@ -41,7 +42,9 @@ class EvaluationTooSmall(Rule):
         asked = [one for one in passes(history) if one.judged]
         if not asked:
             return
-        last, classes = asked[-1], class_count(history)
+        last = asked[-1]
+        known = history.batches(Group.LABELS).together()
+        classes = history.structure.classes or len(np.union1d(known, last.labels))
         count = len(last.labels)
         reach = _reach(last.accuracy, count)
         seen = len(np.unique(last.labels))

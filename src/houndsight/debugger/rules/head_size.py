@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -150,7 +151,7 @@ class HeadSize(Rule):
         )
 
 
-def _extent(history: History) -> dict[str, int]:
+def _extent(history: History) -> dict[str, Any]:
     steps = history.batches(Group.LABELS).steps
     if not len(steps):
         return {}

@@ -37,6 +37,7 @@ EXAMPLES_A_CLASS = 40
 LOSS_BAND = 0.05
 UPDATE_RANGE = (1e-5, 5e-2)
 VARIETY = 0.4
+SAME = 1e-4
 
 
 class LabelsShuffled(Rule):
@@ -51,7 +52,8 @@ class LabelsShuffled(Rule):
     standard errors of it. (3) After at least 100 steps and 40 examples a class, nothing was
     learnt although everything moves: over the last half the training accuracy is within three
     standard errors of guessing, the loss within 5 % of the labels' entropy, weights change by
-    between 1e-5 and 0.05 of their length a step, gradients are not zero.
+    between 1e-5 and 0.05 of their length a step, gradients are not zero, and outputs differ between
+    photos.
 
     Source: Zhang et al., Understanding deep learning requires rethinking generalization (2017):
     random labels are memorised to a loss of zero while the test accuracy stays at chance.
@@ -248,12 +250,22 @@ def _nothing_learnt(
     level = math.log(max(effective_classes(half.labels, classes), 1.05))
     near = len(late) > 0 and abs(float(np.median(late)) / level - 1) < LOSS_BAND
     ratios, middle = weight_ratios(history)
-    if not near or not len(middle):
+    if _same_outputs(history) or not near or not len(middle):
         return False
     low, high = UPDATE_RANGE
     gradients = history.series(Group.GRADIENTS, Statistic.NORM).values
     flowing = not gradients.size or float((gradients[-20:] > 0).mean()) > 0.5
     return bool(len(ratios)) and low < float(np.median(middle)) < high and flowing
+
+
+def _same_outputs(history: History) -> bool:
+    """Whether outputs do not depend on the photo, which is another fault than its label."""
+    names = (Statistic.ROW_SUM_STD, Statistic.MINIMUM, Statistic.MAXIMUM)
+    spread, low, high = (history.series(Group.LOGITS, name).values for name in names)
+    if not 0 < len(spread) == len(low) == len(high):
+        return False
+    middle = len(spread) // 2
+    return bool((spread < SAME * (high - low))[middle:].mean() > 0.5)
 
 
 def _first_sight(trained: list[Examples], classes: int) -> float:

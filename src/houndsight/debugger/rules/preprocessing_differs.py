@@ -87,7 +87,7 @@ def _apart(trained: InputFigures, asked: InputFigures) -> tuple[float, float]:
 
 def _order(trained: InputFigures, asked: InputFigures) -> tuple[int, ...]:
     """The other order of three channels that fits far better; empty when theirs does."""
-    if len(trained.mean) != 3:
+    if len(trained.mean) != 3 or min(trained.std.min(), asked.std.min()) <= 0:
         return ()
 
     def distance(order: tuple[int, ...]) -> float:

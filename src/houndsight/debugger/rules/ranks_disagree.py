@@ -125,7 +125,7 @@ def _same_data(history: History, other: History, number: int) -> Iterable[Findin
                 text="Every process draws from the whole data with the same seed.",
                 fix="Give the DataLoader a DistributedSampler, and call set_epoch each epoch.",
                 score=0.9,
-                evidence="The inputs are equal to the bit.",
+                evidence="The inputs have the same fingerprints.",
             ),
         ),
         count=int(same.sum()),

@@ -29,7 +29,7 @@ class RepeatedBatches(Rule):
 
     Condition: (1) at least ten batches of eight examples or more hold, in the median, less than
     half the classes that a mixed batch of that size would, while all of them together are mixed.
-    (2) 98 % of at least ten batches are one and the same, equal to the bit and in order, although
+    (2) 98 % of at least ten batches have the same fingerprints in the same order, although
     evaluation has seen more photos than one batch (else a remark: all data may be one batch).
     (3) As a remark: the sequence of examples repeats itself with a period of at least three
     batches, over two periods.
@@ -113,7 +113,7 @@ class RepeatedBatches(Rule):
                     text="Every step takes the first batch of a new pass over the data.",
                     fix="Write `for batch in loader:` in place of `next(iter(loader))`.",
                     score=0.85 if more else 0.4,
-                    evidence="All its inputs are equal to the bit, in the same order.",
+                    evidence="All its inputs are the same, in the same order.",
                 ),
             ),
             count=len(same),
@@ -139,7 +139,7 @@ class RepeatedBatches(Rule):
                     text="The data is not shuffled, or a seed is set again for every epoch.",
                     fix="Set shuffle=True, and seed once, before the first epoch.",
                     score=0.8,
-                    evidence="The inputs are equal to the bit, batch for batch.",
+                    evidence="The inputs are the same, batch for batch.",
                     change={"shuffle": True},
                 ),
             ),

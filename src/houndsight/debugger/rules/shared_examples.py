@@ -25,11 +25,11 @@ class SharedExamples(Rule):
     of memory.
 
     Condition: of the different examples evaluated, 1 % or more (at least two) have the same
-    fingerprint as one of training, that is, equal inputs to the bit. Fewer are a remark. Batches
-    that are wholly of training photos are taken for a deliberate look at the training accuracy
-    when there are other batches too, and they cover 30 % of the training photos; without others
-    everything that is evaluated was trained on. Photos that were augmented in training have
-    other fingerprints: the rule cannot see those.
+    fingerprint as one of training: the same values at the places sampled. Fewer are a remark.
+    Batches that are wholly of training photos are taken for a deliberate look at the training
+    accuracy when there are other batches too, and they cover 30 % of the training photos;
+    without others everything that is evaluated was trained on. Photos that were augmented in
+    training have other fingerprints: the rule cannot see those.
 
     Source: ours; a duplicate between splits that changes a pixel is the data check's to find.
     """
@@ -87,7 +87,7 @@ class SharedExamples(Rule):
                         "and evaluate again from fresh weights."
                     ),
                     score=0.9 if grave else 0.4,
-                    evidence=f"{shared:,} inputs are equal to the bit in both.",
+                    evidence=f"{shared:,} fingerprints are in both.",
                 ),
             ),
             count=shared,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
-from houndsight.debugger.examples import Floats, Integers, step_flags
+from houndsight.debugger.examples import Integers, step_flags
 from houndsight.debugger.history import History
+from houndsight.debugger.normalisation import batchnorm_misfit
 from houndsight.debugger.optimisation import line_plot
-from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.debugger.structure import Structure
 from houndsight.findings import Cause, Finding, Severity
@@ -18,8 +19,9 @@ __all__ = ["TrainModeMissing"]
 
 STEPS = 5
 SHARE = 0.3
-DRIFT = 1.0
-SPREAD = 4.0
+MISFIT = 1.6
+EARLY = 20
+Mask = npt.NDArray[np.bool_]
 
 
 class TrainModeMissing(Rule):
@@ -29,9 +31,9 @@ class TrainModeMissing(Rule):
 
     Condition: at 30 % of the steps, at least five, the forward that led to the step found the
     root in evaluation mode, and there is a BatchNorm with parameters in training or a Dropout. Or
-    the root is in training mode, BatchNorms whose parameters are in training are not, and their
-    running statistics are not those of the batches (means a standard deviation apart, or
-    variances four times): frozen statistics that fit, as in fine-tuning, are left alone. Only
+    the root is in training mode, BatchNorms whose parameters are in training are not, and in the
+    first 20 such steps their outputs are more than 1.6 times larger or smaller than scale and
+    shift make of variance 1: frozen statistics that fit, as in fine-tuning, are left alone. Only
     Dropout in a network that is mostly frozen is a remark.
 
     Source: PyTorch's documentation of `Module.train`; the reference's list of silent faults.
@@ -57,11 +59,13 @@ class TrainModeMissing(Rule):
         steps, normalising = step_flags(history, "batchnorm_training")
         still = normalising < 0.5
         if _norms(history.structure) and still.sum() >= STEPS and still.mean() >= SHARE:
-            drift, spread = _misfit(history, steps[still])
-            if drift > DRIFT or spread > SPREAD:
-                yield self._frozen(history, steps, still, drift, spread)
+            looked, misfit = batchnorm_misfit(history)
+            # Weights learn to make up for it, so that its start tells most.
+            early = misfit[np.isin(looked, steps[still][:EARLY])]
+            if len(early) >= STEPS and np.median(early) > MISFIT:
+                yield self._frozen(steps, still, float(np.median(early)))
 
-    def _forgotten(self, history: History, steps: Integers, missing: Floats) -> Finding:
+    def _forgotten(self, history: History, steps: Integers, missing: Mask) -> Finding:
         structure = history.structure
         norms, drops = _norms(structure), _drops(structure)
         first = int(steps[missing][0])
@@ -98,18 +102,15 @@ class TrainModeMissing(Rule):
             plot=line_plot(steps, {"in training mode": 1.0 - missing}),
         )
 
-    def _frozen(
-        self, history: History, steps: Integers, still: Floats, drift: float, spread: float
-    ) -> Finding:
-        norms = _norms(history.structure)
+    def _frozen(self, steps: Integers, still: Mask, misfit: float) -> Finding:
         return Finding(
             rule=self.name,
             where="BatchNorm",
             severity=Severity.WARNING,
             title=(
                 f"BatchNorm layers are in evaluation mode at {int(still.sum()):,} of "
-                f"{len(steps):,} training steps, with running means {drift:.2g} deviations from "
-                f"the batches' and variances {spread:.2g} times off."
+                f"{len(steps):,} training steps, and what they put out is {misfit:.2g} times too "
+                "large or too small."
             ),
             causes=(
                 Cause(
@@ -120,15 +121,15 @@ class TrainModeMissing(Rule):
                         "of pretrained weights and inputs normalised as those weights ask."
                     ),
                     score=0.85,
-                    evidence=f"{len(norms)} BatchNorm layers have parameters in the optimizer.",
+                    evidence="Their outputs are not of variance 1 before scale and shift.",
                     change={"batchnorm.train": True},
                 ),
             ),
             count=int(still.sum()),
             first_step=int(steps[still][0]),
             last_step=int(steps[still][-1]),
-            measured=drift if drift > DRIFT else spread,
-            threshold=DRIFT if drift > DRIFT else SPREAD,
+            measured=misfit,
+            threshold=MISFIT,
             plot=line_plot(steps, {"BatchNorm in training mode": 1.0 - still}),
         )
 
@@ -151,17 +152,3 @@ def _trainable_share(structure: Structure) -> float:
     sizes = {p.name: float(np.prod(p.shape)) for p in structure.parameters}
     trained = sum(sizes[p.name] for p in structure.parameters if p.trainable)
     return trained / max(sum(sizes.values()), 1.0)
-
-
-def _misfit(history: History, steps: Integers) -> tuple[float, float]:
-    """Median over the layers of drift and of the variances' ratio, at those steps."""
-    norms = _norms(history.structure)
-    found = []
-    for statistic in (Statistic.DRIFT, Statistic.VARIANCE_RATIO):
-        series = history.series(Group.BATCHNORM, statistic).only(norms)
-        values = series.values[np.isin(series.steps, steps)]
-        values = values[np.isfinite(values)]
-        if statistic == Statistic.VARIANCE_RATIO:
-            values = np.exp(np.abs(np.log(np.maximum(values, 1e-12))))
-        found.append(float(np.median(values)) if len(values) else 0.0)
-    return found[0], found[1]
