@@ -159,6 +159,10 @@ class History:
         """When the newest row was recorded, seconds since the epoch; None before the first."""
         return self._newest if self._newest > float("-inf") else None
 
+    def at(self, now: float | None) -> None:
+        """Set the clock: seconds since the epoch, or None for the machine's."""
+        self._now = now
+
     def add(self, rows: Iterable[Row]) -> None:
         """Take in more rows."""
         for row in rows:
