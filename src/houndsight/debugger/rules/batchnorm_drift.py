@@ -131,6 +131,7 @@ class BatchNormDrift(Rule):
             last_step=history.last_step or None,
             measured=momentum,
             threshold=LARGE_MOMENTUM,
+            plot={"bars": [momentum, USUAL_MOMENTUM], "of": "momentum, and PyTorch's default"},
         )
 
     def _evaluation(self, steps: Integers, there: float, here: float) -> Finding:
@@ -164,6 +165,7 @@ class BatchNormDrift(Rule):
             last_step=int(steps[-1]),
             measured=there,
             threshold=MISFIT,
+            plot={"bars": [there, here], "of": "times off in evaluation, and in training"},
         )
 
 

@@ -80,6 +80,7 @@ class DataPartlySeen(Rule):
             last_step=history.last_step,
             measured=seen / total,
             threshold=SEEN,
+            plot={"bars": [seen, total - seen], "of": "photos seen, and not"},
         )
 
 

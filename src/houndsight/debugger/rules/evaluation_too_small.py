@@ -72,6 +72,10 @@ class EvaluationTooSmall(Rule):
             last_step=last.step,
             measured=reach,
             threshold=POINTS,
+            plot={
+                "bars": [one.accuracy for one in asked[-200:]],
+                "of": "accuracy of the evaluations",
+            },
         )
 
 

@@ -133,6 +133,7 @@ def _same_data(history: History, other: History, number: int) -> Iterable[Findin
         last_step=int(steps[-1]),
         measured=float(same.mean()),
         threshold=SAME_DATA,
+        plot=line_plot(mine.steps[i], {"same photos": same.astype(float)}),
     )
 
 

@@ -55,7 +55,7 @@ class RepeatedBatches(Rule):
                 history, [b for b, is_held in zip(marked, held, strict=True) if is_held]
             )
         elif (period := _period(names)) >= LEAST_EPOCH:
-            yield self._epochs(marked, period)
+            yield self._epochs(history, marked, period)
 
     def _sorted(self, history: History, labelled: list[Examples]) -> Iterable[Finding]:
         if len(labelled) < BATCHES:
@@ -121,9 +121,10 @@ class RepeatedBatches(Rule):
             last_step=same[-1].step,
             measured=float(len(same)),
             threshold=float(BATCHES),
+            plot=_course(history),
         )
 
-    def _epochs(self, marked: list[Examples], period: int) -> Finding:
+    def _epochs(self, history: History, marked: list[Examples], period: int) -> Finding:
         times = len(marked) // period
         return Finding(
             rule=self.name,
@@ -148,7 +149,19 @@ class RepeatedBatches(Rule):
             last_step=marked[-1].step,
             measured=float(period),
             threshold=float(LEAST_EPOCH),
+            plot=_course(history),
         )
+
+
+def _course(history: History) -> dict[str, object]:
+    """Different examples so far, by step: flat where nothing new comes."""
+    marks = history.batches(Group.EXAMPLES, Statistic.FINGERPRINT)
+    seen: set[int] = set()
+    counts = []
+    for values in marks.values:
+        seen.update(values.tolist())
+        counts.append(len(seen))
+    return line_plot(marks.steps, {"different examples": np.array(counts, float)})
 
 
 def _period(names: Integers) -> int:

@@ -163,7 +163,10 @@ def _regression(record: LossRecord) -> Iterator[_Fault]:
     one_hot = record.target_kind == "probabilities"
     what = "rows of class probabilities" if one_hot else "class numbers"
     yield _Fault(
-        title=f"{record.kind} is computed on {what}: an error of regression on a classification.",
+        title=(
+            f"{record.kind} is computed on {what} of {record.outputs or 1:,} outputs: an error of "
+            "regression on a classification."
+        ),
         text=(
             "The gradient of a squared error vanishes where the network is surely wrong."
             if one_hot
