@@ -12,7 +12,7 @@ from houndsight.debugger.conditions import figure, held, lasting, line_plot, wei
 from houndsight.debugger.history import History
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Parameter, Rule
-from houndsight.debugger.rules.common_causes import dead_units
+from houndsight.debugger.rules.common_causes import died
 from houndsight.debugger.rules.selection import SELECTION, select
 from houndsight.findings import Cause, Finding, Severity
 
@@ -82,7 +82,7 @@ class AllZero(Rule):
                             f"recorded steps, from step {when.first} on.",
                             measured=figure(share),
                             threshold=threshold,
-                            causes=_causes(group),
+                            causes=_causes(history, group, when.first),
                             plot=line_plot(
                                 steps, {name: zeros}, y_label="share of zeros", threshold=threshold
                             ),
@@ -116,15 +116,7 @@ def _zeros(history: History, group: Group, name: str) -> Watched:
     return steps, zeros
 
 
-def _causes(group: Group) -> tuple[Cause, ...]:
-    initial = Cause(
-        name="poor-initialisation",
-        text="The weights were set to 0, so that all units are alike and nothing passes them.",
-        fix="Initialise by He's rule: nn.init.kaiming_normal_(weight); only the last layer may "
-        "begin with zeros.",
-        score=0.6 if group == Group.PARAMETERS else 0.4,
-        change={"initialisation": "kaiming"},
-    )
+def _causes(history: History, group: Group, first: int) -> tuple[Cause, ...]:
     if group == Group.INPUTS:
         return (
             Cause(
@@ -136,5 +128,4 @@ def _causes(group: Group) -> tuple[Cause, ...]:
                 score=0.8,
             ),
         )
-    causes = [initial, dead_units("", 0.5)]
-    return tuple(sorted(causes, key=lambda cause: -cause.score))
+    return died(history, first, f"The {NOUNS[group]} is nothing but zeros.")

@@ -7,9 +7,18 @@ import numpy as np
 from houndsight.debugger.conditions import number
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import suggested_rate
+from houndsight.debugger.record import Group, Statistic
 from houndsight.findings import Cause
 
-__all__ = ["dead_units", "learning_rate_too_high", "learning_rate_too_low", "too_deep"]
+__all__ = [
+    "NORMS",
+    "dead_units",
+    "died",
+    "learning_rate_too_high",
+    "learning_rate_too_low",
+    "no_gradient",
+    "too_deep",
+]
 
 NORMS = ("BatchNorm", "LayerNorm", "GroupNorm", "InstanceNorm", "RMSNorm")
 
@@ -58,6 +67,49 @@ def learning_rate_too_low(history: History, evidence: str, score: float = 0.5) -
         score=score,
         change={"learning_rate": float(f"{better:.2g}")} if known else {},
     )
+
+
+def gradient_of(history: History, name: str, first: int, last: int) -> float:
+    """Median length of a parameter's gradient over those steps; NaN when it had none."""
+    series = history.series(Group.GRADIENTS, Statistic.NORM).between(first, last)
+    values = series.of(name)
+    return float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
+
+
+def no_gradient(history: History, name: str, first: int, last: int) -> tuple[Cause, ...]:
+    """Why a parameter that is in the optimizer does not move: what its gradient says."""
+    gradient = gradient_of(history, name, first, last)
+    if np.isnan(gradient):
+        return (
+            Cause(
+                name="parameters-not-used",
+                text=f"{name} takes no part in the forward pass, or its result is detached.",
+                fix="Look in forward() for a layer that is left out, for .detach(), .data, .item() "
+                "or torch.no_grad() on the way to the loss.",
+                evidence="It has no gradient at all.",
+                score=0.8,
+            ),
+        )
+    if gradient > 1e-12:
+        return (learning_rate_too_low(history, f"Its gradient is {number(gradient)}.", 0.6),)
+    evidence = f"Its gradient is {number(gradient)}."
+    return (*died(history, first, evidence), too_deep(history, evidence, 0.3))
+
+
+def died(history: History, first: int, evidence: str) -> tuple[Cause, ...]:
+    """Dead units: of the beginning when they were so from the first steps, else of large steps."""
+    if first <= 5:
+        initial = Cause(
+            name="poor-initialisation",
+            text="The weights or biases began at values from which nothing is active.",
+            fix="Initialise by He's rule: nn.init.kaiming_normal_(weight), biases 0.",
+            evidence="It was so from the first steps on.",
+            score=0.6,
+            change={"initialisation": "kaiming"},
+        )
+        return (initial, dead_units(evidence, 0.5))
+    rate = learning_rate_too_high(history, f"It came at step {first}, not at the beginning.", 0.65)
+    return (rate, dead_units(evidence, 0.5))
 
 
 def dead_units(evidence: str, score: float = 0.5) -> Cause:

@@ -22,7 +22,11 @@ from houndsight.debugger.conditions import (
 from houndsight.debugger.history import History, Series
 from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.debugger.rules.base import Parameter, Rule
-from houndsight.debugger.rules.common_causes import learning_rate_too_high, learning_rate_too_low
+from houndsight.debugger.rules.common_causes import (
+    died,
+    learning_rate_too_high,
+    learning_rate_too_low,
+)
 from houndsight.debugger.rules.selection import SELECTION
 from houndsight.findings import Cause, Finding, Severity
 
@@ -164,7 +168,14 @@ class LossNotDecreasing(Rule):
         ratios = history.series(Group.UPDATES, Statistic.RATIO).values
         usual = float(np.nanmedian(ratios)) if np.isfinite(ratios).any() else float("nan")
         said = f"The median step is {number(usual)} of the weights' length. " if usual > 0 else ""
-        high, low = (0.7, 0.2) if usual > 3e-2 else (0.2, 0.7) if usual < 1e-5 else (0.45, 0.35)
+        high, low = (0.45, 0.35)
+        if usual > 3e-2:
+            high, low = (0.7, 0.2)
+        elif usual < 1e-5:
+            high, low = (0.2, 0.7)
+        # Steps of nothing come from gradients of nothing, whatever the learning rate.
+        dead = died(history, 0, "Nothing moves.") if usual < 1e-12 else ()
+        low = 0.3 if dead else low
         causes = [
             learning_rate_too_high(history, said + evidence, high),
             learning_rate_too_low(history, said + evidence, low),
@@ -176,6 +187,7 @@ class LossNotDecreasing(Rule):
                 evidence=evidence,
                 score=0.3,
             ),
+            *dead,
         ]
         return tuple(sorted(causes, key=lambda cause: -cause.score))
 

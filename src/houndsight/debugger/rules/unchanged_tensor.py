@@ -20,7 +20,7 @@ from houndsight.debugger.conditions import (
 from houndsight.debugger.history import History, Series
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Parameter, Rule
-from houndsight.debugger.rules.common_causes import dead_units, learning_rate_too_low
+from houndsight.debugger.rules.common_causes import died, learning_rate_too_low, no_gradient
 from houndsight.debugger.rules.selection import SELECTION, select
 from houndsight.debugger.rules.weight_update_ratio import resting
 from houndsight.findings import Cause, Finding, Severity
@@ -142,23 +142,18 @@ class UnchangedTensor(Rule):
             f"to {when.last}" + (f", at {number(at)}." if group == Group.SCALARS else "."),
             measured=float(when.count),
             threshold=float(self.value("num_steps") if self.given else LEAST),
-            causes=self._causes(history),
+            causes=self._causes(history, group, name, when),
             plot=line_plot(steps, {name: values}, y_label="value or norm"),
             **when.fields,
         )
 
-    def _causes(self, history: History) -> tuple[Cause, ...]:
-        rate = learning_rate_too_low(history, "Nothing moves.", 0.4)
-        outside = Cause(
-            name="parameters-not-in-optimizer",
-            text="The optimizer was made with other parameters than the network now has, for "
-            "instance before a layer was replaced.",
-            fix="Make the optimizer after the network is finished: "
-            "torch.optim.SGD(model.parameters(), ...).",
-            score=0.5,
-            change={"optimizer.parameters": "model.parameters()"},
+    def _causes(self, history: History, group: Group, name: str, when: Held) -> tuple[Cause, ...]:
+        if group in (Group.PARAMETERS, Group.GRADIENTS):
+            return no_gradient(history, name, when.first, when.last)
+        return (
+            *died(history, when.first, "The result is the same whatever goes in."),
+            learning_rate_too_low(history, "Nothing moves.", 0.4),
         )
-        return (outside, rate, dead_units("", 0.35))
 
 
 def _recorded(history: History, group: Group, name: str) -> list[Series]:

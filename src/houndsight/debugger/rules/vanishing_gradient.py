@@ -21,7 +21,7 @@ from houndsight.debugger.conditions import (
 from houndsight.debugger.history import History
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Parameter, Rule
-from houndsight.debugger.rules.common_causes import dead_units, too_deep
+from houndsight.debugger.rules.common_causes import dead_units, died, too_deep
 from houndsight.findings import Cause, Finding, Severity
 
 __all__ = ["VanishingGradient"]
@@ -79,7 +79,7 @@ class VanishingGradient(Rule):
                     f"{number(threshold)}, at {when.count} recorded steps.",
                     measured=figure(smallest),
                     threshold=threshold,
-                    causes=self._causes(history, smallest == 0),
+                    causes=self._causes(history, smallest == 0, when.first),
                     plot=line_plot(
                         series.steps,
                         {name: values},
@@ -122,7 +122,7 @@ class VanishingGradient(Rule):
                     title=self._title(name, measured, WINDOW * when.count),
                     measured=figure(measured),
                     threshold=SMALL,
-                    causes=self._causes(history, measured == 0),
+                    causes=self._causes(history, measured == 0, when.first),
                     plot=line_plot(
                         judged.last,
                         {name: own},
@@ -143,7 +143,7 @@ class VanishingGradient(Rule):
             f"with the largest, over {steps} steps: it hardly learns."
         )
 
-    def _causes(self, history: History, zero: bool) -> tuple[Cause, ...]:
+    def _causes(self, history: History, zero: bool, first: int) -> tuple[Cause, ...]:
         dead = history.series(Group.ACTIVATIONS, Statistic.INACTIVE).values
         worst = float(np.nanmax(dead)) if np.isfinite(dead).any() else float("nan")
         relu = bool(worst > 0.5)
@@ -152,8 +152,12 @@ class VanishingGradient(Rule):
         causes = [
             too_deep(history, f"The network has {depth} layers with weights.", 0.3 if zero else 0.6)
         ]
-        if zero or relu:
-            causes.append(dead_units(evidence, 0.8 if relu else 0.5))
+        if relu and not zero:
+            causes.append(dead_units(evidence, 0.7))
+        if zero:
+            return tuple(
+                sorted([*causes, *died(history, first, evidence)], key=lambda cause: -cause.score)
+            )
         causes.append(
             Cause(
                 name="poor-initialisation",

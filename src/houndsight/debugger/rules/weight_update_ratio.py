@@ -24,7 +24,7 @@ from houndsight.debugger.conditions import (
 from houndsight.debugger.history import History, Series
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Parameter, Rule
-from houndsight.debugger.rules.common_causes import learning_rate_too_high, learning_rate_too_low
+from houndsight.debugger.rules.common_causes import learning_rate_too_high, no_gradient
 from houndsight.findings import Cause, Finding, Severity
 
 __all__ = ["WeightUpdateRatio", "resting"]
@@ -170,7 +170,7 @@ class WeightUpdateRatio(Rule):
             f"{number(threshold)}; 0.0001 to 0.1 is usual.",
             measured=figure(measured),
             threshold=threshold,
-            causes=self._causes(history, measured, much),
+            causes=self._causes(history, name, when, measured, much),
             plot=line_plot(
                 steps,
                 {name: values},
@@ -181,7 +181,9 @@ class WeightUpdateRatio(Rule):
             **when.fields,
         )
 
-    def _causes(self, history: History, measured: float, much: bool) -> tuple[Cause, ...]:
+    def _causes(
+        self, history: History, name: str, when: Held, measured: float, much: bool
+    ) -> tuple[Cause, ...]:
         evidence = f"A step is {number(measured)} of the weights' length."
         if much:
             return (
@@ -194,7 +196,7 @@ class WeightUpdateRatio(Rule):
                     change={"initialisation": "kaiming"},
                 ),
             )
-        causes = [learning_rate_too_low(history, evidence, 0.6)]
+        causes = list(no_gradient(history, name, when.first, when.last))
         if measured == 0 and "16" in history.structure.precision:
             causes.append(
                 Cause(
