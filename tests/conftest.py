@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 # How long an example takes says how busy the machine is, not whether the code is right.
-settings.register_profile("houndsight", deadline=None)
+settings.register_profile("houndsight", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("houndsight")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -137,8 +137,10 @@ def test_workers_that_cannot_start_are_told(capfd: pytest.CaptureFixture[str]) -
 
 
 PARENT = """
-    import sys, time
+    import signal, sys
     from pathlib import Path
+    # Where the tests run in the background, a shell has told its children to ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from houndsight.data.decode import Preprocessing
     from houndsight.data.decoding import decode_batches
     paths = [Path(sys.argv[1])] * 100_000

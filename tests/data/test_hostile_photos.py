@@ -23,7 +23,9 @@ from houndsight.data.quiet import pillow_quiet
 
 PLAIN = Preprocessing(size=16, mean=(0, 0, 0), std=(1, 1, 1))
 QUICK = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None,
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 MAX_PIXELS = 1_000_000
 
