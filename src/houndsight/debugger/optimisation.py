@@ -23,8 +23,10 @@ from houndsight.debugger.structure import ParameterRecord, Structure
 from houndsight.wording import number as figure
 
 __all__ = [
+    "CLIPPED_WITHIN",
     "COMFORTABLE_RATIO",
     "adaptive",
+    "clipped_at",
     "examples_a_step",
     "figure",
     "fresh",
@@ -33,6 +35,7 @@ __all__ = [
     "known_scalar",
     "learning_rate",
     "line_plot",
+    "loss_plot",
     "main_group",
     "noise",
     "peak_rate",
@@ -51,6 +54,7 @@ COMFORTABLE_RATIO = 1e-2
 """Size of the first steps on healthy trainings; it sinks to 1e-3 as they go on (measured)."""
 ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "rprop", "radam", "sophia", "adopt")
 FRESH_TOLERANCE = 0.04
+CLIPPED_STEPS, CLIPPED_SHARE, CLIPPED_WITHIN = 10, 0.8, 2e-3
 BEGAN_AT_ZERO = 1e-6
 
 
@@ -62,6 +66,14 @@ def line_plot(
     """`conditions.line_plot`, its axis named by its lines."""
     label = " and ".join(lines)
     return conditions.line_plot(steps, lines, y_label=label, threshold=threshold)
+
+
+def loss_plot(history: History, threshold: float | None = None) -> dict[str, Any]:
+    """The training loss over the steps: what a finding without figures of its own shows."""
+    loss = training_loss(history)
+    return conditions.line_plot(
+        loss.steps, {"loss": loss.of("loss")}, y_label="loss", threshold=threshold
+    )
 
 
 def rounded(value: float) -> float:
@@ -145,6 +157,20 @@ def known_scalar(history: History, name: str) -> tuple[Series, Floats]:
     series = history.scalar(name)
     series = series.at(np.isfinite(series.of(name)))
     return series, series.of(name)
+
+
+def clipped_at(history: History) -> float:
+    """The length to which nearly all gradients are clipped; NaN where they are not.
+
+    Lengths within 0.2 % of their maximum at 80 % of the steps, ten at least: only clipping does
+    that.
+    """
+    lengths = known_scalar(history, "gradient_norm")[1]
+    if len(lengths) < CLIPPED_STEPS or lengths.max() <= 0:
+        return math.nan
+    limit = float(lengths.max())
+    clipped = float((lengths > limit * (1 - CLIPPED_WITHIN)).mean()) >= CLIPPED_SHARE
+    return limit if clipped else math.nan
 
 
 def uniform_loss(structure: Structure) -> float | None:

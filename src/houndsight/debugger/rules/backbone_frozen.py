@@ -9,7 +9,7 @@ import numpy as np
 
 from houndsight.debugger.conditions import line_plot, progress
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import fresh_share, known_scalar, smoothed_loss
+from houndsight.debugger.optimisation import fresh_share, known_scalar, loss_plot, smoothed_loss
 from houndsight.debugger.rules.base import Rule
 from houndsight.debugger.structure import ParameterRecord
 from houndsight.findings import Cause, Finding, Severity
@@ -92,6 +92,7 @@ class BackboneFrozen(Rule):
             last_step=history.last_step,
             measured=drawn,
             threshold=MOSTLY,
+            plot=loss_plot(history),
             examples=tuple(p.name for p in frozen[:EXAMPLES]),
         )
 

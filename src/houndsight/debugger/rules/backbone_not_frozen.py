@@ -10,6 +10,7 @@ from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import (
     fresh_share,
+    loss_plot,
     peak_rate,
     rounded,
     weight_ratios,
@@ -86,6 +87,7 @@ class BackboneNotFrozen(Rule):
             last_step=history.last_step,
             measured=float(len(misspelt)),
             threshold=0.0,
+            plot=loss_plot(history),
             examples=tuple(p.name for p in misspelt[:EXAMPLES]),
         )
 

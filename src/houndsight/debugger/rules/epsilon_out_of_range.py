@@ -9,6 +9,7 @@ import numpy as np
 from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import (
+    loss_plot,
     main_group,
     weight_names,
     weight_ratios,
@@ -75,6 +76,7 @@ class EpsilonOutOfRange(Rule):
             last_step=history.last_step,
             measured=epsilon,
             threshold=SMALLEST_FLOAT16,
+            plot=loss_plot(history),
         )
 
     def _too_large(

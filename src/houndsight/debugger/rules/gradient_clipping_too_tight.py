@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -9,8 +10,10 @@ import numpy as np
 from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import (
+    CLIPPED_WITHIN,
     COMFORTABLE_RATIO,
     adaptive,
+    clipped_at,
     known_scalar,
     main_group,
     rounded,
@@ -23,8 +26,6 @@ from houndsight.wording import number, plural
 __all__ = ["GradientClippingTooTight"]
 
 JUDGED_STEPS = 10
-CLIPPED_SHARE = 0.8
-SAME = 2e-3
 SMALL_RATIO = 4e-4
 
 
@@ -47,12 +48,12 @@ class GradientClippingTooTight(Rule):
         """One finding for the training."""
         norms, values = known_scalar(history, "gradient_norm")
         middle = weight_ratios(history)[1]
-        if len(norms) < JUDGED_STEPS or len(middle) < JUDGED_STEPS or values.max() <= 0:
+        limit = clipped_at(history)
+        if not math.isfinite(limit) or len(middle) < JUDGED_STEPS:
             return []
-        limit = float(values.max())
-        at_limit = values > limit * (1 - SAME)
+        at_limit = values > limit * (1 - CLIPPED_WITHIN)
         largest = float(np.percentile(middle, 90))
-        if float(at_limit.mean()) < CLIPPED_SHARE or largest >= SMALL_RATIO:
+        if largest >= SMALL_RATIO:
             return []
         better = rounded(limit * COMFORTABLE_RATIO / max(largest, 1e-12))
         rate = main_group(history.structure)[1].get("lr")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from houndsight.debugger.conditions import line_plot, progress
+from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import (
     examples_a_step,
+    known_scalar,
     peak_rate,
     rounded,
     smoothed_loss,
+    uniform_loss,
     weight_ratios,
 )
 from houndsight.debugger.rules.base import Rule
@@ -23,17 +28,22 @@ __all__ = ["GradientNoise"]
 
 SMALL_BATCH = 8
 USUAL_BATCH = 32
-LEAST_STEPS = 100
+LEAST_STEPS = 200
+EXAMPLES_A_CLASS = 50
 MOVING = 1e-3
+STUCK = 0.85
+SURE = -2.0
+Floats = npt.NDArray[Any]
 
 
 class GradientNoise(Rule):
     """A step sees so few examples that its gradient is mostly chance, and the steps are large.
 
     Condition: a step of the optimizer sees at most eight examples (micro-batches together), after
-    100 steps the loss surely has fallen by less than a twentieth, and updates are large enough
-    to learn with (0.001 of the weights' length in the median weight). A small batch alone is
-    silent, and slow progress of larger batches belongs to other rules.
+    200 steps and 50 examples a class the second half's loss is still above 0.85 of ln(classes),
+    a line through the last three quarters does not fall by two standard errors, and updates are
+    large enough to learn with (0.001 of the weights' length in the median weight). A small
+    batch alone is silent, and slow progress of larger batches belongs to other rules.
 
     Source: McCandlish et al., An Empirical Model of Large-Batch Training (2018): the rate that a
     batch bears grows with its size until that of the noise; limits ours.
@@ -44,16 +54,21 @@ class GradientNoise(Rule):
     def evaluate(self, history: History) -> Iterable[Finding]:
         """One finding for the training."""
         examples = examples_a_step(history)
-        did = progress(history, least=LEAST_STEPS)
+        loss, values = known_scalar(history, "loss")
         middle = weight_ratios(history)[1]
-        if examples > SMALL_BATCH or did is None or not did.little or not len(middle):
+        classes = (history.structure.loss.outputs if history.structure.loss else None) or 1
+        seen = len(values) * examples
+        if examples > SMALL_BATCH or len(values) < LEAST_STEPS or not len(middle):
             return []
+        start = uniform_loss(history.structure) or float(np.median(values[: LEAST_STEPS // 10]))
+        end = float(values[len(values) // 2 :].mean())
         moved = float(np.median(middle))
-        if moved < MOVING:
+        enough = seen >= EXAMPLES_A_CLASS * classes and moved >= MOVING
+        if not enough or end < STUCK * start or _falls(loss.steps, values):
             return []
         rate = peak_rate(history)
         better = rounded(rate * examples / USUAL_BATCH)
-        loss, smooth = smoothed_loss(history)
+        smooth = smoothed_loss(history)[1]
         return [
             Finding(
                 rule=self.name,
@@ -61,8 +76,8 @@ class GradientNoise(Rule):
                 severity=Severity.WARNING,
                 title=(
                     f"Steps of {examples} examples went nowhere: the loss was "
-                    f"{number(did.start)} and is {number(did.recent)} after {did.steps:,} steps, "
-                    f"though each changes the weights by {number(moved)} of their length."
+                    f"{number(start)} and is {number(end)} after {len(values):,} steps, though "
+                    f" each changes the weights by {number(moved)} of their length."
                 ),
                 causes=(
                     Cause(
@@ -82,7 +97,7 @@ class GradientNoise(Rule):
                         change={"learning_rate": better},
                     ),
                 ),
-                count=did.steps,
+                count=len(values),
                 first_step=int(loss.steps[0]),
                 last_step=int(loss.steps[-1]),
                 measured=float(examples),
@@ -90,3 +105,16 @@ class GradientNoise(Rule):
                 plot=line_plot(loss.steps, {"loss": smooth}, y_label="loss"),
             )
         ]
+
+
+def _falls(steps: Floats, values: Floats) -> bool:
+    """Whether a straight line through the last three quarters surely falls."""
+    begin = len(values) // 4
+    x = steps[begin:] - steps[begin:].mean()
+    y = values[begin:] - values[begin:].mean()
+    spread = float((x**2).sum())
+    if spread == 0:
+        return False
+    slope = float((x * y).sum()) / spread
+    error = math.sqrt(float(((y - slope * x) ** 2).sum()) / max(len(y) - 2, 1) / spread)
+    return slope < SURE * error

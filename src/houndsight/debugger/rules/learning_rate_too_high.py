@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from houndsight.debugger.conditions import line_plot
+from houndsight.debugger.conditions import figure, line_plot
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import (
     known_scalar,
@@ -34,7 +34,8 @@ ORDINARY_STEP = 0.02
 LARGE_STEP = 0.1
 HUGE_STEP = 0.3
 HUGE_STEPS = 3
-STUCK = 0.85
+STUCK, RECOVERED = 0.85, 0.5
+PASSING_STEPS, PASSING_RISE = 10, 3.0
 TURN_FACTOR, TURN_SHARE = 1.5, 0.15
 LEAST_STEPS = 10
 STUCK_STEPS = 30
@@ -50,11 +51,15 @@ class _Measured:
     """(n,) steps of the smoothed loss."""
     loss: Floats
     """(n,)"""
+    raw: Floats
+    """(n,) the loss before it was smoothed."""
     reference: float
     """The loss of the start, at least that of a network that knows nothing."""
     ratio_steps: npt.NDArray[np.int64]
     ratios: Floats
     """(m,) sizes of the steps in the median weight."""
+    alone: bool
+    """Whether a single weight learns: a head on frozen features, a problem without valleys."""
 
     @property
     def end(self) -> float:
@@ -75,10 +80,13 @@ class LearningRateTooHigh(Rule):
     the loss rose to 1.4 times its start (or that of a network that knows nothing, where that is
     higher) and steps exceeded 0.02; steps exceeded 0.3 three times; steps exceeded 0.1 within
     the first 20 and after 30 the loss still is no better than 0.85 of the start; or the loss,
-    once low, has risen again to 1.5 times its lowest and by 0.15 of the start, with steps above
-    0.003. It is an error while the loss is no better than at the start, else a warning. The rate
-    to try is an estimate: the one at which the first steps would have had 0.01 of the weights'
-    length, as they have on healthy trainings, or a third of the rate at the lowest loss.
+    once low, has risen again to 1.5 times its lowest, by 0.15 of the start and by three standard
+    errors (medians of a tenth of the steps), with steps above 0.003. A rise of at most ten
+    steps, to less than threefold, that ended below half of the start is passed over, and so is
+    any of a head that learns alone on frozen features. It is an error while the loss is no
+    better than at the start, else a warning. The rate to try is an estimate: the one at which
+    the first steps would have had 0.01 of the weights' length, as they have on healthy
+    trainings, or a third of the rate at the lowest loss.
 
     Source: update ratios from CS231n and TheDeepChecker (TOSEM 2022: healthy from 1e-4 to 1e-1);
     limits measured on healthy and faulty trainings of small networks.
@@ -92,9 +100,11 @@ class LearningRateTooHigh(Rule):
         if len(loss) < LEAST_STEPS:
             return []
         ratios, middle = weight_ratios(history)
-        start = float(np.median(known_scalar(history, "loss")[1][:3]))
+        raw = known_scalar(history, "loss")[1]
+        start = float(np.median(raw[:3]))
         reference = max(start, uniform_loss(history.structure) or start)
-        seen = _Measured(series.steps, loss, reference, ratios.steps, middle)
+        alone = len(ratios.names) == 1
+        seen = _Measured(series.steps, loss, raw, reference, ratios.steps, middle, alone)
         for condition in (_rise, _stuck, _turn, _huge):
             found = condition(seen)
             if found:
@@ -118,7 +128,7 @@ class LearningRateTooHigh(Rule):
             first_step=at,
             last_step=int(seen.steps[-1]),
             count=int((seen.steps >= at).sum()),
-            measured=measured,
+            measured=figure(measured),
             threshold=limit,
             plot=line_plot(
                 seen.steps, lines, y_label="loss", threshold=seen.reference, logarithmic=True
@@ -136,7 +146,9 @@ def _rise(seen: _Measured) -> Found | None:
         return None
     peak = int(np.argmax(seen.loss))
     largest = seen.largest_step(int(seen.steps[peak]))
-    if largest < ORDINARY_STEP:
+    passing = len(high) <= PASSING_STEPS and float(seen.loss.max()) < PASSING_RISE * seen.reference
+    recovered = seen.end < RECOVERED * seen.reference and (passing or seen.alone)
+    if largest < ORDINARY_STEP or recovered:
         return None
     text = (
         f"The loss rose from {number(float(seen.loss[0]))} to {number(float(seen.loss[peak]))} "
@@ -159,24 +171,32 @@ def _stuck(seen: _Measured) -> Found | None:
 
 
 def _turn(seen: _Measured) -> Found | None:
-    lowest = int(np.argmin(seen.loss))
-    low = float(seen.loss[lowest])
-    limit = max(TURN_FACTOR * low, low + TURN_SHARE * seen.reference)
+    width = max(len(seen.raw) // 10, LEAST_STEPS)
+    if len(seen.raw) < 2 * width:
+        return None
+    windows = np.lib.stride_tricks.sliding_window_view(seen.raw, width)
+    middles = np.median(windows, axis=1)
+    place = int(np.argmin(middles))
+    low, lowest = float(middles[place]), place + width - 1
+    # Losses of mixup swing from batch to batch by more than they fall in an epoch.
+    swing = 3 * float(windows[place].std() + windows[-1].std()) / math.sqrt(width)
+    limit = max(TURN_FACTOR * low, low + TURN_SHARE * seen.reference, low + swing)
     later = seen.ratios[seen.ratio_steps >= seen.steps[lowest]]
     largest = float(np.median(later)) if len(later) else math.nan
-    if lowest < LEAST_STEPS or seen.end <= limit or largest < 3e-3:
+    if float(middles[-1]) <= limit or largest < 3e-3:
         return None
-    at = lowest + int(np.argmax(seen.loss[lowest:] > limit))
+    at = min(lowest + int(np.argmax(seen.loss[lowest:] > limit)), len(seen.loss) - 1)
     text = (
         f"The loss fell to {number(low)} at step {int(seen.steps[lowest])} and has risen to "
-        f"{number(seen.end)} since{_steps_reached(largest)}"
+        f"{number(float(middles[-1]))} since{_steps_reached(largest)}"
     )
-    return int(seen.steps[at]), text, seen.end, limit
+    return int(seen.steps[at]), text, float(middles[-1]), limit
 
 
 def _huge(seen: _Measured) -> Found | None:
     huge = np.flatnonzero(seen.ratios > HUGE_STEP)
-    if len(huge) < HUGE_STEPS:
+    recovered = seen.alone and seen.end < RECOVERED * seen.reference
+    if len(huge) < HUGE_STEPS or recovered:
         return None
     largest = float(np.max(seen.ratios))
     text = (

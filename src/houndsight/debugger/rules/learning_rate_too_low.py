@@ -11,6 +11,7 @@ from houndsight.debugger.conditions import line_plot, progress, working_steps
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import (
     COMFORTABLE_RATIO,
+    clipped_at,
     main_group,
     peak_rate,
     rounded,
@@ -93,6 +94,9 @@ def _causes(history: History, rate: float, better: float, usual: float) -> tuple
         change={"learning_rate": better} if math.isfinite(better) else {},
     )
     epsilon = main_group(history.structure)[1].get("eps")
+    limit = clipped_at(history)
+    if math.isfinite(limit):
+        return (_clipped(limit), low)
     if epsilon is None or float(epsilon) < LARGE_EPSILON:
         return (low,)
     drowned = Cause(
@@ -104,3 +108,14 @@ def _causes(history: History, rate: float, better: float, usual: float) -> tuple
         change={"eps": 1e-8},
     )
     return (drowned, low)
+
+
+def _clipped(limit: float) -> Cause:
+    return Cause(
+        name="gradient-clipping-wrong",
+        text=f"Gradients are clipped to a length of {number(limit)} at nearly every step.",
+        fix="Clip at 1, or not at all.",
+        score=0.85,
+        evidence=f"The gradient's length is {number(limit)} to three digits at most steps.",
+        change={"clip_norm": 1.0},
+    )

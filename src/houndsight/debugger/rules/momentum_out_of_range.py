@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import main_group
+from houndsight.debugger.optimisation import loss_plot, main_group
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
 from houndsight.wording import number
@@ -119,4 +119,5 @@ class MomentumOutOfRange(Rule):
             last_step=history.last_step,
             measured=value,
             threshold=limits[where],
+            plot=loss_plot(history),
         )

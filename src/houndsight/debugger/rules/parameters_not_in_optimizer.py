@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import fresh_share
+from houndsight.debugger.optimisation import fresh_share, loss_plot
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.debugger.structure import ParameterRecord, Structure
@@ -88,6 +88,7 @@ class ParametersNotInOptimizer(Rule):
             last_step=history.last_step,
             measured=elements / total,
             threshold=0.0,
+            plot=loss_plot(history),
             examples=tuple(p.name for p in missing[:EXAMPLES]),
         )
 

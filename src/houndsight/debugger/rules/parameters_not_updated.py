@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from houndsight.debugger.history import History, Series
-from houndsight.debugger.optimisation import fresh_share, weight_names
+from houndsight.debugger.optimisation import fresh_share, loss_plot, weight_names
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -75,6 +75,7 @@ class ParametersNotUpdated(Rule):
             last_step=int(updates.steps[-1]),
             measured=len(names) / total,
             threshold=0.0,
+            plot=loss_plot(history),
             examples=tuple(names[:EXAMPLES]),
         )
 

@@ -13,6 +13,7 @@ from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import (
     adaptive,
     horizon,
+    known_scalar,
     main_group,
     peak_rate,
     weight_names,
@@ -27,7 +28,9 @@ __all__ = ["WeightDecayScale"]
 SHORTEST_LIFE_STEPS = 100
 JUDGED_STEPS = 10
 EARLY_STEPS = 50
-PULL = 1.0
+PULL = 0.5
+USUAL_DECAY, USUAL_DECOUPLED = 2e-3, 0.2
+"""Decays up to these are never to blame: a rate or momentum that is too high is."""
 DECOUPLED = ("adamw", "nadamw", "lion", "sgdw")
 
 
@@ -36,8 +39,9 @@ class WeightDecayScale(Rule):
 
     Condition, for SGD and for AdamW, by the settings: decay alone would shrink the weights by
     1/e within 100 steps, that is learning rate x decay x 1/(1 - momentum) above 0.01 (usual
-    recipes have a thousandth of that). For Adam, which divides the decay by the gradient's size
-    as it does the gradient: decay x weight exceeds the gradient in the median weight over the
+    recipes have a thousandth of that), and the decay is above 0.002 (AdamW: 0.2), as else the
+    rate or the momentum is to blame. For Adam, which divides the decay by the gradient's size as
+    it does the gradient: decay x weight exceeds half the gradient in the median weight over the
     first 50 steps, ten at least, when gradients are at their largest.
 
     Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization (ICLR 2019); Wang and
@@ -69,7 +73,10 @@ class WeightDecayScale(Rule):
     def _by_life(
         self, history: History, decay: float, settings: Mapping[str, Any], decoupled: bool
     ) -> list[Finding]:
-        rate = peak_rate(history)
+        if decay <= (USUAL_DECOUPLED if decoupled else USUAL_DECAY):
+            return []
+        rates = known_scalar(history, "learning_rate")[1]
+        rate = float(np.median(rates)) if len(rates) else peak_rate(history)
         per_step = rate * decay * (1.0 if decoupled else horizon(settings))
         if not math.isfinite(rate) or per_step * SHORTEST_LIFE_STEPS < 1:
             return []
