@@ -80,10 +80,9 @@ def test_a_folder_without_a_log_is_named(tmp_path: Path) -> None:
 def test_the_process_judges_to_the_end_and_leaves_after_its_parent(tmp_path: Path) -> None:
     write(ill(), tmp_path)
     parent = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    process = subprocess.Popen(
-        [sys.executable, "-m", "houndsight.debugger.evaluator", str(tmp_path)]
-        + ["--parent", str(parent.pid), "--rules", json.dumps(NOT_FINITE)]  # noqa: RUF005
-    )
+    command = [sys.executable, "-m", "houndsight.debugger.evaluator", str(tmp_path)]
+    command += ["--parent", str(parent.pid), "--rules", json.dumps(NOT_FINITE)]
+    process = subprocess.Popen(command)
     try:
         _until(lambda: bool(read_findings(tmp_path / "findings.jsonl")))
         assert process.poll() is None
