@@ -9,6 +9,7 @@ import numpy as np
 
 from houndsight.debugger.conditions import element_rms, figure, number, weights_in_order
 from houndsight.debugger.history import History
+from houndsight.debugger.optimisation import uniform_loss
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Parameter, Rule
 from houndsight.debugger.rules.common_causes import NORMS, too_deep
@@ -32,7 +33,7 @@ class PoorWeightInitialization(Rule):
     the root of the fan in is under 0.03 or over 8 (He's rule gives 1.4, PyTorch's default 0.58);
     or the standard deviation of the layers' outputs differs by more than a factor of 1,000
     between layers. The last two are a remark where the loss has fallen by a tenth within the
-    first 30 steps, else a warning.
+    first 30 steps, to no more than 1.2 times what guessing gives, else a warning.
 
     With a parameter set, over the first `steps` steps: `threshold` bounds the ratio of the
     largest to the smallest variance of the layers' outputs (the documentation says weights in
@@ -196,6 +197,9 @@ class PoorWeightInitialization(Rule):
         loss = history.scalar("loss").of("loss")[:30]
         known = loss[np.isfinite(loss)]
         fell = len(known) == 30 and np.median(known[-10:]) < 0.9 * np.median(known[:5])
+        # A fall from a height that no sound beginning has is no sign of health.
+        guessing = uniform_loss(history.structure)
+        fell &= guessing is None or bool(np.median(known[-10:]) < 1.2 * guessing)
         return Severity.INFO if fell else Severity.WARNING
 
     def _finding(
