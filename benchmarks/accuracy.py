@@ -193,7 +193,7 @@ def _baselines(fold: Fold) -> Iterator[tuple[str, Floats, Floats]]:
             yield f"{name}, length {length}", *(model.decision_function(r) for r in rows[1:])
         for shrinkage, weights, bias in _discriminants(rows[0], fold.train[1]):
             name = f"LDA, shrinkage {shrinkage:g}, length {length}"
-            yield name, *(r @ weights.T + bias for r in rows[1:])
+            yield name, rows[1] @ weights.T + bias, rows[2] @ weights.T + bias
 
 
 def _discriminants(rows: Floats, labels: Labels) -> Iterator[tuple[float, Floats, Floats]]:
