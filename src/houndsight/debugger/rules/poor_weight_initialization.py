@@ -196,7 +196,9 @@ class PoorWeightInitialization(Rule):
     def _severity(self, history: History) -> Severity:
         loss = history.scalar("loss").of("loss")[:30]
         known = loss[np.isfinite(loss)]
-        fell = len(known) == 30 and np.median(known[-10:]) < 0.9 * np.median(known[:5])
+        if len(known) < 30:
+            return Severity.WARNING
+        fell = bool(np.median(known[-10:]) < 0.9 * np.median(known[:5]))
         # A fall from a height that no sound beginning has is no sign of health.
         guessing = uniform_loss(history.structure)
         fell &= guessing is None or bool(np.median(known[-10:]) < 1.2 * guessing)
