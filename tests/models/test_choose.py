@@ -98,7 +98,7 @@ def test_the_better_backbone_wins_and_nothing_is_computed_twice(
     split = hashed_photos({"red": 20, "blue": 20, "green": 20})
     cache = FeatureCache(tmp_path / "cache")
     choice = choose_backbone(
-        ["blind", "missing", "good"], split, seconds=60, load=loader, cache=cache
+        ["blind", "missing", "good"], split, seconds=3_600, load=loader, cache=cache
     )
     assert choice.name == "good"
     assert [c.name for c in choice.ranking] == ["good", "blind", "missing"]
@@ -162,6 +162,31 @@ def test_a_probe_that_goes_slower_than_measured_stays_within_its_time(
     )
     assert now[0] <= 20
     assert 150 <= choice.ranking[0].photos < 600
+
+
+def test_where_there_is_time_for_one_it_is_the_quickest(
+    hashed_photos: Callable[..., Split],
+    loader: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+
+    def load(name: str) -> Backbone:
+        now[0] += 50
+        return loader(name)
+
+    monkeypatch.setattr(choose, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(choose, "measure_throughput", lambda *_a, **_o: 1.0)
+    choice = choose_backbone(
+        ["resnet50", "resnet18", "efficientnet_lite0"],
+        hashed_photos({"red": 5, "blue": 5}),
+        seconds=60,
+        load=load,
+        cache=FeatureCache(tmp_path / "cache"),
+    )
+    assert choice.name == "efficientnet_lite0"
+    assert "resnet50 was left out: There was no time left to try it." in choice.text
 
 
 def test_one_candidate_needs_no_probe(hashed_photos: Callable[..., Split]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from houndsight.models.backbone import Backbone, load_backbone
 from houndsight.models.features import CachedFeatures, FeatureCache
 from houndsight.models.probe import leave_one_out, stratified
 from houndsight.models.runtime import RuntimeName, measure_throughput
+from houndsight.models.table import BACKBONES
 
 __all__ = ["Candidate", "Choice", "choose_backbone"]
 
@@ -146,9 +148,9 @@ class _Choosing:
         return self.seconds - (time.perf_counter() - self.started)
 
     def measure(self, names: Sequence[str]) -> None:
-        """Load and time each; a candidate there is no time for is left out."""
+        """Load and time each, the quickest first; one there is no time for is left out."""
         each = min(MEASURE_SECONDS, MEASURE_SHARE * self.seconds / len(names))
-        for name in names:
+        for name in sorted(names, key=_multiply_adds):
             if self.backbones and self.left < MEASURE_SHARE * self.seconds:
                 self.found[name] = Candidate(name=name, why="There was no time left to try it.")
                 continue
@@ -168,6 +170,9 @@ class _Choosing:
             self.found[name] = Candidate(
                 name=name, photos_per_second=rate, seconds=time.perf_counter() - begun
             )
+        # Back in the given order: the preferred wins a tie.
+        self.backbones = {name: self.backbones[name] for name in names if name in self.backbones}
+        self.found = {name: self.found[name] for name in names}
         if not self.backbones:
             raise WeightsError(
                 "None of the backbones can be used. "
@@ -300,3 +305,9 @@ class _Choosing:
             self.listener(
                 StageProgress(stage="backbone", done=min(max(done, 0), 100), total=100, text=text)
             )
+
+
+def _multiply_adds(name: str) -> float:
+    """How much work a network is; one that is not in the table comes last."""
+    row = BACKBONES.get(name)
+    return math.inf if row is None else row.multiply_adds

@@ -48,6 +48,10 @@ class BackboneRow:
     boundary: str
     """What fine-tuning trains, as a person would name it."""
     feature_dim: int
+    multiply_adds: float
+    """Of a photo, in billions; says which network is the quicker before either is timed.
+    torchvision's metadata (`_ops`) where it has the network, the README of tensorflow/tpu for
+    Lite0; for the ViT 12 blocks of 257 tokens of 384, each 12 d^2 a token and 2 n^2 d."""
     entries: tuple[WeightsEntry, ...]
     in_order: bool = False
     """Whether a file with other parameter names but the same shapes in the same order fits."""
@@ -131,7 +135,9 @@ def _timm(
     )
 
 
-def _resnet(name: str, feature_dim: int, *entries: WeightsEntry) -> BackboneRow:
+def _resnet(
+    name: str, feature_dim: int, multiply_adds: float, *entries: WeightsEntry
+) -> BackboneRow:
     return BackboneRow(
         name=name,
         architecture=name,
@@ -139,6 +145,7 @@ def _resnet(name: str, feature_dim: int, *entries: WeightsEntry) -> BackboneRow:
         stage=("layer4", "global_pool"),
         boundary="layer4",
         feature_dim=feature_dim,
+        multiply_adds=multiply_adds,
         entries=entries,
     )
 
@@ -147,6 +154,7 @@ _ROWS = (
     _resnet(
         "resnet50",
         2048,
+        4.089,
         _torchvision("resnet50-0676ba61.pth", 76.13),
         _torchvision("resnet50-11ad3fa6.pth", 80.858, _TORCHVISION_V2),
         _timm("resnet50.tv_in1k", "BSD-3-Clause", 76.13, _TORCHVISION_V1),
@@ -154,12 +162,14 @@ _ROWS = (
     _resnet(
         "resnet18",
         512,
+        1.814,
         _torchvision("resnet18-f37072fd.pth", 69.758),
         _timm("resnet18.tv_in1k", "BSD-3-Clause", 69.760, _TORCHVISION_V1),
     ),
     _resnet(
         "resnet101",
         2048,
+        7.801,
         _torchvision("resnet101-63fe2227.pth", 77.374),
         _torchvision("resnet101-cd907fc2.pth", 81.886, _TORCHVISION_V2),
         _timm("resnet101.tv_in1k", "BSD-3-Clause", 77.376, _TORCHVISION_V1),
@@ -171,6 +181,7 @@ _ROWS = (
         stage=("blocks.5", "blocks.6", "conv_head", "bn2", "global_pool"),
         boundary="blocks.5",
         feature_dim=1280,
+        multiply_adds=0.407,
         in_order=True,
         entries=(
             WeightsEntry(
@@ -207,6 +218,7 @@ _ROWS = (
         ),
         boundary="blocks.5",
         feature_dim=1280,
+        multiply_adds=0.217,
         entries=(
             _timm(
                 "mobilenetv3_large_100.ra_in1k",
@@ -223,6 +235,7 @@ _ROWS = (
         stage=("stages.3", "norm_pre", "head"),
         boundary="stages.3",
         feature_dim=768,
+        multiply_adds=4.456,
         entries=(
             _timm(
                 "convnext_tiny.fb_in1k",
@@ -239,6 +252,7 @@ _ROWS = (
         stage=("blocks.10", "blocks.11", "norm"),
         boundary="blocks.10, blocks.11 and norm",
         feature_dim=384,
+        multiply_adds=6.1,
         entries=(
             _timm(
                 "vit_small_patch14_dinov2.lvd142m",
