@@ -26,6 +26,7 @@ __all__ = [
     "shares",
     "step_flags",
     "tail",
+    "warming_up",
 ]
 
 Integers = npt.NDArray[np.int64]
@@ -161,6 +162,16 @@ def above_guessing(examples: Examples, classes: int) -> float:
     guess = guessing_accuracy(examples.labels, classes)
     spread = np.sqrt(max(guess * (1 - guess), 1e-4) / len(examples.labels))
     return float((examples.accuracy - guess) / spread)
+
+
+def warming_up(history: History) -> bool:
+    """Whether the learning rate still rose in the last 40 % of the steps."""
+    rates = history.scalar("learning_rate").values
+    rates = rates[np.isfinite(rates)]
+    if len(rates) < 2:
+        return False
+    then = float(rates[int(0.6 * (len(rates) - 1))])
+    return float(rates.max()) > 1.05 * max(then, float(rates[: len(rates) // 2 + 1].max()))
 
 
 def share_awake(history: History, name: str) -> float:

@@ -19,6 +19,8 @@ __all__ = ["BatchNormDrift"]
 DRIFT = 1.0
 SPREAD = 3.0
 MISFIT = 2.0
+NOTICEABLE = 0.3
+START = 0.2
 LAST_SHARE = 0.25
 STEPS = 60
 LARGE_MOMENTUM = 0.9
@@ -33,7 +35,8 @@ class BatchNormDrift(Rule):
 
     Condition, from 60 steps on, in the median over the layers: over the last quarter of training
     with BatchNorm in training mode the running means stay more than a standard deviation from the
-    batches', or variances differ three times. Or a momentum of 0.9 or more is set. Or, in
+    batches' (0.3, where the momentum is so small that the statistics still hold a fifth of those
+    they began with), or variances differ three times. Or a momentum of 0.9 or more is set. Or, in
     evaluation, the outputs of the layers are twice as large or small as scale and shift make of
     variance 1, and in training they are not.
 
@@ -57,7 +60,8 @@ class BatchNormDrift(Rule):
         trained = (_middle(drift[last]), _middle(spread[last]))
         training = share_awake(history, "batchnorm_training") > 0.5
         enough = len(steps) > 0 and int(steps[-1]) + 1 >= STEPS
-        if training and enough and (trained[0] > DRIFT or trained[1] > SPREAD):
+        lagging = trained[0] > NOTICEABLE and len(steps) > 0 and _start_weighs(history, steps[-1])
+        if training and enough and (trained[0] > DRIFT or trained[1] > SPREAD or lagging):
             yield self._lag(history, steps, drift, trained)
         elif (momentum := _momentum(history)) is not None and momentum >= LARGE_MOMENTUM:
             yield self._momentum(history, momentum)
@@ -89,7 +93,7 @@ class BatchNormDrift(Rule):
             score=0.3 if small else 0.55,
             evidence=f"The running means stay {measured[0]:.2g} deviations from the batches'.",
         )
-        first = steps[drift > DRIFT]
+        first = steps[drift > min(DRIFT, measured[0])]
         return Finding(
             rule=self.name,
             where="BatchNorm",
@@ -103,8 +107,8 @@ class BatchNormDrift(Rule):
             count=max(len(first), 1),
             first_step=int(first[0]) if len(first) else int(steps[0]),
             last_step=int(steps[-1]),
-            measured=measured[0] if measured[0] > DRIFT else measured[1],
-            threshold=DRIFT if measured[0] > DRIFT else SPREAD,
+            measured=measured[0] if measured[1] <= SPREAD else measured[1],
+            threshold=DRIFT if measured[1] <= SPREAD else SPREAD,
             plot=line_plot(steps, {"drift in deviations": drift}, DRIFT),
         )
 
@@ -184,6 +188,12 @@ def _course(history: History) -> tuple[Integers, Floats, Floats]:
         np.nanmedian(drift.values[usable], axis=1),
         np.nanmedian(off, axis=1),
     )
+
+
+def _start_weighs(history: History, steps: int) -> bool:
+    """Whether the running statistics are still largely those that they began with."""
+    momentum = _momentum(history)
+    return momentum is not None and 0 < momentum < 1 and (1 - momentum) ** steps > START
 
 
 def _middle(values: Floats) -> float:

@@ -17,6 +17,7 @@ from houndsight.debugger.examples import (
     passes,
     shares,
     tail,
+    warming_up,
 )
 from houndsight.debugger.history import History
 from houndsight.debugger.rules.base import Rule
@@ -30,6 +31,7 @@ EXAMPLES = 100
 VARIETY = 0.25
 USUAL = 0.6
 LAST_SHARE = 0.25
+LEAST_BATCH = 8
 FALLING = 0.97
 
 
@@ -39,9 +41,10 @@ class ClassCollapse(Rule):
     the most frequent class.
 
     Condition, from 60 steps and 100 examples on: the variety of the answers, exp(entropy) of
-    their shares less 1, is below a quarter of that of the labels, and the training loss of the
-    last quarter is no lower than 97 % of that of the quarter before. Or only evaluation is
-    so, in its last two passes, while the answers in training have 60 % of the labels' variety.
+    their shares less 1, is below a quarter of that of the labels, or most batches get one answer
+    each; the training loss of the last quarter is no lower than 97 % of that of the quarter
+    before; and a warm-up is over. Or only evaluation is so, in its last two passes, while the
+    answers in training have 60 % of the labels' variety.
 
     Source: ours; exp(entropy) is the effective number of classes (Hill, 1973).
     """
@@ -52,15 +55,13 @@ class ClassCollapse(Rule):
         """One finding, for training or for evaluation alone."""
         classes = class_count(history)
         trained = [b for b in batches(history) if b.judged]
-        if classes < 2 or not trained or trained[-1].step + 1 < STEPS:
+        if classes < 2 or not trained or trained[-1].step + 1 < STEPS or warming_up(history):
             return
-        recent = joined(tail(trained, LAST_SHARE))
-        before = joined(
-            trained[: len(trained) - len(tail(trained, LAST_SHARE))][-len(trained) // 4 :]
-        )
-        variety = _variety(recent, classes)
+        late = tail(trained, LAST_SHARE)
+        before = tail(trained[: -len(late)], LAST_SHARE / (1 - LAST_SHARE))
+        recent, variety = joined(late), _within(late, classes)
         if len(recent.labels) >= EXAMPLES and variety < VARIETY:
-            if _variety(before, classes) < 2 * VARIETY and not _falling(history):
+            if _within(before, classes) < 2 * VARIETY and not _falling(history):
                 yield self._finding(history, recent, classes, variety, "", _start(trained, classes))
             return
         asked = [p for p in passes(history) if p.judged and p.step >= STEPS][-2:]
@@ -89,7 +90,8 @@ class ClassCollapse(Rule):
             title=(
                 f"{answered[top]:.0%} of the last {len(examples.labels):,} answers"
                 f"{' in evaluation' if where else ''} are {class_name(history, top)}, which "
-                f"{asked[top]:.0%} of the photos show."
+                f"{asked[top]:.0%} of the photos show"
+                + (", and a batch gets one answer as a whole." if variety == 0 else ".")
             ),
             causes=causes,
             count=max(examples.step - first + 1, 1),
@@ -99,6 +101,13 @@ class ClassCollapse(Rule):
             threshold=VARIETY,
             plot={"bars": answered[:200].round(5).tolist(), "of": "share of the answers"},
         )
+
+
+def _within(parts: list[Examples], classes: int) -> float:
+    """Variety of the answers; 0 where most batches of eight or more get a single answer each."""
+    large = [part for part in parts if len(part.labels) >= LEAST_BATCH]
+    single = [len(np.unique(part.predictions)) == 1 < len(np.unique(part.labels)) for part in large]
+    return 0.0 if single and np.mean(single) > 0.5 else _variety(joined(parts), classes)
 
 
 def _variety(examples: Examples, classes: int) -> float:

@@ -28,8 +28,8 @@ __all__ = ["ClassNeverLearnt"]
 STEPS = 50
 LEAST = 15
 LEARNING = 0.05
-MISSED = 0.05
-OTHERS = 0.5
+MISSED = 0.03
+OTHERS = 0.7
 
 
 class ClassNeverLearnt(Rule):
@@ -37,8 +37,8 @@ class ClassNeverLearnt(Rule):
     another class, it has no weight in the loss, or it is too rare.
 
     Condition, from 50 steps on: of at least 15 examples of the class in each of the last two
-    evaluations (in training, over the last two fifths and again the last fifth) at most 5 % are
-    recognised, while the median of the other classes is 50 % or more. A remark while the
+    evaluations (in training, over the last two fifths and again the last fifth) at most 3 % are
+    recognised, while the median of the other classes is 70 % or more. A remark while the
     training loss still falls by 5 % of ln C a quarter of the training, unless the loss itself
     leaves the class out.
 

@@ -18,6 +18,7 @@ from houndsight.debugger.examples import (
     joined,
     passes,
     tail,
+    warming_up,
 )
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import line_plot, weight_ratios
@@ -38,6 +39,7 @@ LOSS_BAND = 0.05
 UPDATE_RANGE = (1e-5, 5e-2)
 VARIETY = 0.4
 SAME = 1e-4
+TURNED = 0.3
 
 
 class LabelsShuffled(Rule):
@@ -51,9 +53,9 @@ class LabelsShuffled(Rule):
     guessing while evaluation's, of at least 50 labels with varied answers, is within three
     standard errors of it. (3) After at least 100 steps and 40 examples a class, nothing was
     learnt although everything moves: over the last half the training accuracy is within three
-    standard errors of guessing, the loss within 5 % of the labels' entropy, weights change by
-    between 1e-5 and 0.05 of their length a step, gradients are not zero, and outputs differ between
-    photos.
+    standard errors of guessing (evaluation's not 10 points above), the loss within 5 % of the
+    labels' entropy, weights change by between 1e-5 and 0.05 of their length a step and by 0.3 of
+    it in all, gradients are not zero, outputs differ between photos, and a warm-up is over.
 
     Source: Zhang et al., Understanding deep learning requires rethinking generalization (2017):
     random labels are memorised to a loss of zero while the test accuracy stays at chance.
@@ -74,7 +76,7 @@ class LabelsShuffled(Rule):
         recent = joined(tail(trained, 0.2, 3))
         if asked and _memorised(recent, asked[-1], classes):
             yield self._memorised(history, trained, recent, asked[-1], classes)
-        elif trained[-1].step + 1 >= STEPS:
+        elif trained[-1].step + 1 >= STEPS and not (asked and _knows(asked[-1], classes)):
             half = joined(tail(trained, 0.5))
             if _nothing_learnt(history, trained, half, classes):
                 yield self._stuck(history, trained, half, classes)
@@ -214,6 +216,12 @@ def _shuffled(score: float, evidence: str) -> Cause:
     )
 
 
+def _knows(asked: Examples, classes: int) -> bool:
+    """Whether evaluation shows that something was learnt, whatever training says."""
+    guess = guessing_accuracy(asked.labels, classes)
+    return asked.accuracy > guess + LEARNT / 2 and above_guessing(asked, classes) > SIGMAS
+
+
 def _mapped(asked: Examples, classes: int) -> float:
     """Accuracy of the answers once renumbered, where that is far better; else 0."""
     if len(asked.labels) < 2 * EVALUATED or classes > 5000:
@@ -248,6 +256,8 @@ def _nothing_learnt(
     loss = history.scalar("loss").values
     late = loss[len(loss) // 2 :]
     level = math.log(max(effective_classes(half.labels, classes), 1.05))
+    if warming_up(history):
+        return False
     near = len(late) > 0 and abs(float(np.median(late)) / level - 1) < LOSS_BAND
     ratios, middle = weight_ratios(history)
     if _same_outputs(history) or not near or not len(middle):
@@ -255,7 +265,8 @@ def _nothing_learnt(
     low, high = UPDATE_RANGE
     gradients = history.series(Group.GRADIENTS, Statistic.NORM).values
     flowing = not gradients.size or float((gradients[-20:] > 0).mean()) > 0.5
-    return bool(len(ratios)) and low < float(np.median(middle)) < high and flowing
+    turned = float(middle.sum()) > TURNED
+    return bool(len(ratios)) and turned and low < float(np.median(middle)) < high and flowing
 
 
 def _same_outputs(history: History) -> bool:
