@@ -7,6 +7,10 @@ metadata; names stand as the number of a list in the log's `names.jsonl`.
 from __future__ import annotations
 
 import json
+import os
+import struct
+import weakref
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +24,17 @@ from houndsight.debugger.blocks import Block, ExamplesBlock
 from houndsight.debugger.record import Group, Mode, Row, Statistic
 from houndsight.errors import RunError
 
-__all__ = ["CODES", "FORMAT_VERSION", "SCHEMA", "Selection", "encode", "read_batches", "rows_of"]
+__all__ = [
+    "CODES",
+    "FORMAT_VERSION",
+    "SCHEMA",
+    "SegmentFile",
+    "Selection",
+    "encode",
+    "read_batches",
+    "rows_of",
+    "sums_of",
+]
 
 FORMAT_VERSION = 1
 CODES: Mapping[str, tuple[str, ...]] = {
@@ -45,6 +59,11 @@ SCHEMA = pa.schema(
     metadata={"houndsight": json.dumps({"v": FORMAT_VERSION, "codes": CODES})},
 )
 NO_NAMES = -1
+END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
+SUM = struct.Struct("<QQ")
+"""A piece's end in the file, and its CRC-32."""
+DAMAGE = (StopIteration, pa.ArrowException, OSError, ValueError, KeyError, TypeError, MemoryError)
+"""What reading a torn or damaged stream may raise."""
 Array = npt.NDArray[Any]
 AnyBlock = Block | ExamplesBlock
 
@@ -159,26 +178,91 @@ def _encode_values(
     columns["integral"].append(np.full(rows, integral))
 
 
-def read_batches(content: pa.Buffer, path: Path) -> Iterator[tuple[pa.RecordBatch, int]]:
-    """The whole record batches of a stream with the position after each.
+class SegmentFile:
+    """A segment being written: the stream, and beside it a checksum of each piece flushed.
 
-    A torn or damaged end is left out, for its writer was killed.
+    pyarrow trusts what it reads: a damaged stream can take the process down. So a piece is only
+    given to it when its sum, in `segment-000001.sums`, agrees.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size = 0
+        self._stream_file, self._sums_file = path.open("xb"), sums_of(path).open("wb")
+        # Writers that nobody closes are as good as killed ones: all they wrote is there.
+        weakref.finalize(self, self._stream_file.close)
+        weakref.finalize(self, self._sums_file.close)
+        self._append(SCHEMA.serialize())
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append a batch and flush it to the operating system."""
+        self._append(batch.serialize())
+
+    def close(self) -> None:
+        """End the stream."""
+        self._append(END_OF_STREAM)
+        self._stream_file.close()
+        self._sums_file.close()
+
+    def _append(self, piece: bytes | pa.Buffer) -> None:
+        """Write a whole message of the stream, then its sum."""
+        self._stream_file.write(piece)
+        self._stream_file.flush()
+        self.size += len(piece)
+        self._sums_file.write(SUM.pack(self.size, zlib.crc32(piece)))
+        self._sums_file.flush()
+
+
+def sums_of(path: Path) -> Path:
+    """Where the checksums of a segment stand."""
+    return path.with_suffix(".sums")
+
+
+def read_batches(path: Path, begin: int = 0) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """The whole record batches of a segment with the position in the file after each.
+
+    A torn or damaged piece is left out, for its writer was killed. Reading goes on from
+    `begin`, such a position.
 
     Raises:
         RunError: a newer version wrote it.
+        FileNotFoundError: it is gone, for it was thinned meanwhile.
     """
-    source = pa.BufferReader(content)
+    sums = sums_of(path).read_bytes()
+    with path.open("rb") as file:
+        start, schema, size = 0, None, os.fstat(file.fileno()).st_size
+        for end, checksum in SUM.iter_unpack(sums[: len(sums) // SUM.size * SUM.size]):
+            if not start < end <= size:
+                return
+            # The first piece is the schema, which every other one needs.
+            if schema is None or end > begin:
+                file.seek(start)
+                piece = file.read(end - start)
+                whole = zlib.crc32(piece) == checksum
+                if schema is None:
+                    schema = _schema(piece, path) if whole else None
+                    if schema is None:
+                        return
+                elif whole:
+                    yield from ((batch, end) for batch in _batches(piece, schema))
+            start = end
+
+
+def _schema(piece: bytes, path: Path) -> pa.Schema | None:
     try:
-        messages = pa.ipc.MessageReader.open_stream(source)
-        schema = pa.ipc.read_schema(messages.read_next_message())
+        schema = pa.ipc.read_schema(pa.BufferReader(piece))
         _codes(schema, path)
-        if schema.types[: len(SCHEMA)] != SCHEMA.types:
-            return
-        while True:
-            batch = pa.ipc.read_record_batch(messages.read_next_message(), schema)
-            batch.validate(full=True)
-            yield batch, source.tell()
-    except (StopIteration, pa.ArrowException, OSError, ValueError, KeyError, MemoryError):
+    except DAMAGE:
+        return None
+    return schema if schema.types[: len(SCHEMA)] == SCHEMA.types else None
+
+
+def _batches(piece: bytes, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    if piece == END_OF_STREAM:
+        return
+    try:
+        yield pa.ipc.read_record_batch(pa.ipc.read_message(piece), schema)
+    except DAMAGE:
         return
 
 

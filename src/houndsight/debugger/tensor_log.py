@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from houndsight.debugger.history import History
 from houndsight.debugger.record import Group, Mode, Row, Statistic
-from houndsight.debugger.segment import FORMAT_VERSION, Selection, read_batches, rows_of
+from houndsight.debugger.segment import FORMAT_VERSION, SCHEMA, Selection, read_batches, rows_of
 from houndsight.debugger.structure import Structure
 from houndsight.errors import RunError
 from houndsight.files import read_json_lines
@@ -48,6 +49,7 @@ class TensorLog:
                 f"({FORMAT_VERSION}); upgrade houndsight."
             )
         self.rank = int(about.get("rank", 0))
+        self._names: dict[int, tuple[str, ...]] = {}
 
     def structure(self) -> Structure:
         """What the training is made of.
@@ -102,9 +104,8 @@ class TensorLog:
             index = _read_json(path.with_suffix(".json"))
             if index is not None and not wanted.may_hold(index):
                 continue
-            content = pa.py_buffer(path.read_bytes())
-            for batch, _ in read_batches(content, path):
-                yield from rows_of(batch, self._names(), wanted, path)
+            for batch, _ in self._batches(path):
+                yield from rows_of(batch, self._names_for(batch), wanted, path)
 
     def raw_steps(self) -> list[int]:
         """The steps whose tensors are kept whole."""
@@ -136,13 +137,30 @@ class TensorLog:
         """Everything so far as rules see it."""
         return History(self.structure(), self.rows(), now=now, ended=self.ended)
 
-    def _names(self) -> dict[int, tuple[str, ...]]:
-        lines = read_json_lines(self.folder / "names.jsonl")
-        return {
-            line["number"]: tuple(line["names"])
-            for line in lines
-            if "number" in line and "names" in line
-        }
+    def _batches(self, path: Path, begin: int = 0) -> Iterator[tuple[pa.RecordBatch, int]]:
+        """Those of a segment, or of the thinned one that has taken its place."""
+        try:
+            yield from read_batches(path, begin)
+        except FileNotFoundError:
+            for other in sorted(self.folder.glob(f"{path.name[:14]}*.arrow")):
+                if other != path:
+                    yield from self._batches(other)
+
+    def names(self) -> dict[int, tuple[str, ...]]:
+        """The lists of names by number, as they are in the log now."""
+        found = {}
+        for line in read_json_lines(self.folder / "names.jsonl"):
+            number, names = line.get("number"), line.get("names")
+            if isinstance(number, int) and isinstance(names, list):
+                found[number] = tuple(map(str, names))
+        return found
+
+    def _names_for(self, batch: pa.RecordBatch) -> dict[int, tuple[str, ...]]:
+        """The same, read again only where the batch has numbers that were not there before."""
+        newest = pc.max(batch.column(SCHEMA.get_field_index("names"))).as_py()
+        if newest is not None and newest not in self._names:
+            self._names = self.names()
+        return self._names
 
 
 class Follower:
@@ -150,19 +168,22 @@ class Follower:
 
     def __init__(self, log: TensorLog) -> None:
         self.log = log
-        self._read: dict[Path, int] = {}
+        self._read: dict[int, int] = {}
+        self._newest = 0
 
     def rows(self) -> list[Row]:
         """The rows written since the last call, in order."""
         found: list[Row] = []
         for path in self.log.segments():
-            done = self._read.get(path, 0)
-            if path.stat().st_size <= done:
+            # Older segments are closed, and thinned ones have no rows that are new.
+            number, thinned = segment_number(path)
+            known = self._read.get(number)
+            if number < self._newest or (thinned and known is not None):
                 continue
-            for batch, end in read_batches(pa.py_buffer(path.read_bytes()), path):
-                if end > done:
-                    found.extend(rows_of(batch, self.log._names(), Selection(), path))
-                    self._read[path] = end
+            self._newest = number
+            for batch, end in self.log._batches(path, known or 0):
+                found.extend(rows_of(batch, self.log._names_for(batch), Selection(), path))
+                self._read[number] = end
         return found
 
 
@@ -183,6 +204,12 @@ def _rank_folder(folder: Path) -> Path:
         if (candidate / "log.json").exists():
             return candidate
     return folder
+
+
+def segment_number(path: Path) -> tuple[int, int]:
+    """A segment's number and how often it was thinned: `segment-000012-thinned2.arrow`."""
+    number, _, thinned = path.stem.removeprefix("segment-").partition("-thinned")
+    return int(number), int(thinned or 0)
 
 
 def _chosen(values: Iterable[str] | None) -> frozenset[str] | None:

@@ -6,16 +6,15 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from houndsight.debugger.blocks import Block, ExamplesBlock, block_of
 from houndsight.debugger.record import Row
-from houndsight.debugger.segment import FORMAT_VERSION, SCHEMA, encode, read_batches
-from houndsight.debugger.tensor_log import TensorLog
+from houndsight.debugger.segment import FORMAT_VERSION, SegmentFile, encode, read_batches
+from houndsight.debugger.tensor_log import TensorLog, segment_number
 from houndsight.errors import RunError
 from houndsight.files import append_json_line, write_atomic
 
@@ -57,10 +56,9 @@ class TensorWriter:
             TensorLog(folder)
         write_atomic(folder / "log.json", json.dumps({"v": FORMAT_VERSION, "rank": rank}).encode())
         log = TensorLog(folder)
-        self._numbers = {names: number for number, names in log._names().items()}
+        self._numbers = {names: number for number, names in log.names().items()}
         self._index: dict[str, Any] = {}
-        self._file: IO[bytes] | None = None
-        self._stream: Any = None
+        self._file: SegmentFile | None = None
         for path in log.segments():
             if not path.with_suffix(".json").exists():
                 _index_segment(path)
@@ -70,13 +68,11 @@ class TensorWriter:
         batch = encode(blocks, self._number)
         if batch is None:
             return
-        if self._stream is None:
-            self._begin()
-        assert self._file is not None
-        self._stream.write_batch(batch)
-        self._file.flush()
+        if self._file is None:
+            self._file = self._begin()
+        self._file.write(batch)
         _note(self._index, blocks)
-        if self._file.tell() >= self.segment_bytes:
+        if self._file.size >= self.segment_bytes:
             self._finish()
 
     def write_rows(self, rows: Iterable[Row]) -> None:
@@ -106,20 +102,16 @@ class TensorWriter:
             self._numbers[names] = number
         return self._numbers[names]
 
-    def _begin(self) -> None:
-        numbers = [int(p.stem[8:]) for p in self.folder.glob("segment-*.arrow")]
-        path = self.folder / f"segment-{max(numbers, default=0) + 1:06d}.arrow"
-        self._file = path.open("xb", buffering=1 << 20)
-        self._stream = pa.ipc.new_stream(self._file, SCHEMA)
+    def _begin(self) -> SegmentFile:
+        numbers = [segment_number(path)[0] for path in self.folder.glob("segment-*.arrow")]
         self._index = {}
+        return SegmentFile(self.folder / f"segment-{max(numbers, default=0) + 1:06d}.arrow")
 
     def _finish(self) -> None:
-        if self._stream is None or self._file is None:
+        if self._file is None:
             return
-        self._stream.close()
-        path = Path(self._file.name)
         self._file.close()
-        self._stream = self._file = None
+        path, self._file = self._file.path, None
         _write_index(path, self._index)
         self._thin()
 
@@ -162,7 +154,7 @@ def _index_segment(path: Path) -> None:
 
     index: dict[str, Any] = {}
     try:
-        for batch, _ in read_batches(pa.py_buffer(path.read_bytes()), path):
+        for batch, _ in read_batches(path):
             _note(index, [block_of(row) for row in rows_of(batch, {}, Selection(), path)])
     except (OSError, RunError):
         return

@@ -14,6 +14,7 @@ from houndsight.debugger.hook.recording import Samples
 __all__ = ["BatchNormWatch", "Drifts", "drift"]
 
 Array = npt.NDArray[Any]
+TINY = 1e-12
 
 
 class Drifts:
@@ -77,22 +78,25 @@ class BatchNormWatch:
 
 
 def drift(before: Array, after: Array, sizes: tuple[int, ...], momenta: Array) -> Array:
-    """(modules, 2) drift and variance ratio, as `record.Statistic` has them.
+    """(n, 2, modules) drift and variance ratio, as `record.Statistic` has them.
 
     The batch's own figures follow from how the running ones moved: running' = (1 - momentum) *
-    running + momentum * batch. `sizes` are those of mean and variance of each module in turn.
+    running + momentum * batch. `before` and `after` are (n, sum of sizes), and `sizes` those of
+    mean and variance of each module in turn.
     """
-    out = np.empty((len(momenta), 2), np.float32)
+    out = np.empty((len(before), 2, len(momenta)), np.float32)
     start = 0
     old, new = before.astype(np.float64), after.astype(np.float64)
     with np.errstate(all="ignore"):
         for i, momentum in enumerate(momenta):
             size = sizes[2 * i]
             mean, variance = slice(start, start + size), slice(start + size, start + 2 * size)
-            batch = (new - (1 - momentum) * old) / momentum
-            spread = np.sqrt(np.maximum(old[variance], 1e-12))
-            out[i, 0] = np.mean(np.abs(old[mean] - batch[mean]) / spread)
-            ratio = np.maximum(batch[variance], 1e-12) / np.maximum(old[variance], 1e-12)
-            out[i, 1] = np.exp(np.mean(np.log(ratio)))
+            spread = np.sqrt(np.maximum(old[:, variance], TINY))
+            # running - batch = (running - running') / momentum
+            moved = (old[:, mean] - new[:, mean]) / momentum
+            out[:, 0, i] = np.mean(np.abs(moved) / spread, axis=1)
+            own = (new[:, variance] - (1 - momentum) * old[:, variance]) / momentum
+            ratio = np.maximum(own, TINY) / np.maximum(old[:, variance], TINY)
+            out[:, 1, i] = np.exp(np.mean(np.log(ratio), axis=1))
             start += 2 * size
     return out

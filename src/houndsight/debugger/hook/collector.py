@@ -20,6 +20,7 @@ from houndsight.debugger.hook.inputs import InputSampler
 from houndsight.debugger.hook.losses import LossCall
 from houndsight.debugger.hook.parameters import ParameterWatch
 from houndsight.debugger.hook.recording import Chunk, Forward, RawTensors, Step
+from houndsight.debugger.hook.scaler import calling_scaler
 from houndsight.debugger.record import Mode
 
 __all__ = ["Collector"]
@@ -30,6 +31,8 @@ SAMPLE_EVERY = 4
 """and then every fourth; norms, losses and labels are taken of every step."""
 EVALUATIONS = 4
 """Forwards sampled at the start of an evaluation, and every sixteenth from then on."""
+SCALER_STEPS = 8
+"""Steps at which a gradient scaler is looked for."""
 CHUNK_STEPS = 32
 CHUNK_SECONDS = 1.0
 PENDING = 64
@@ -70,6 +73,8 @@ class Collector:
         self._evaluated = 0
         self._consumed = False
         self._largest_group = 0
+        self._held: dict[int, int] = {}
+        self._scaler: torch.amp.GradScaler | None = None
 
     # -- forwards ---------------------------------------------------------------------------
 
@@ -81,6 +86,7 @@ class Collector:
         gradients = torch.is_grad_enabled()
         forward = Forward(self.step, time.time(), gradients, self.model.training)
         self.current = forward
+        self.activations.prepare()
         if gradients:
             self._evaluated = 0
             first = not self._trained and not self._pending
@@ -162,7 +168,7 @@ class Collector:
 
     def before_step(self, optimizer: torch.optim.Optimizer, *, closure: bool) -> None:
         """An optimizer is about to step; with a closure its gradients come later."""
-        if self.watch is None or optimizer not in self.optimizers:
+        if self._count(optimizer) != self._held.get(id(optimizer)):
             self.meet(optimizer)
         if self._stepped and self._trained:
             self._close_step()
@@ -183,7 +189,8 @@ class Collector:
         self._stepped = self._consumed = True
 
     def meet(self, optimizer: torch.optim.Optimizer) -> None:
-        """Watch what `optimizer` holds."""
+        """Watch what `optimizer` holds, for the first time or after it got more."""
+        self._held[id(optimizer)] = self._count(optimizer)
         if optimizer not in self.optimizers:
             self.optimizers.append(optimizer)
         groups = [g["params"] for o in self.optimizers for g in o.param_groups]
@@ -191,6 +198,15 @@ class Collector:
         counts = [sum(p.numel() for p in group) for group in groups]
         self._largest_group = counts.index(max(counts)) if counts else 0
         self.watch = ParameterWatch(self.model, held)
+
+    @property
+    def groups(self) -> tuple[tuple[int, int], ...]:
+        """What changes when an optimizer is met or gets more parameters."""
+        return tuple(self._held.items())
+
+    @staticmethod
+    def _count(optimizer: torch.optim.Optimizer) -> int:
+        return sum(len(group["params"]) for group in optimizer.param_groups)
 
     def _begin_step(self) -> Step | None:
         """Everything of the gradients and of the parameters as they are before the step."""
@@ -208,6 +224,7 @@ class Collector:
         step.norms = watch.norms(there)
         step.rates = tuple(g["lr"] for o in self.optimizers for g in o.param_groups)
         step.largest_group = self._largest_group
+        self._note_scale(step)
         if self._is_sampled():
             step.before = watch.samples.take()
             if there:
@@ -215,6 +232,21 @@ class Collector:
         if self.step % self.save_interval == 0:
             self._save(watch, gradients)
         return step
+
+    def _note_scale(self, step: Step) -> None:
+        """What a gradient scaler multiplies the loss by, and whether gradients still have it."""
+        if self._scaler is None and self.step < SCALER_STEPS:
+            self._scaler = calling_scaler()
+        scaler = self._scaler
+        if scaler is None or not scaler.is_enabled():
+            return
+        # Its tensor, since `get_scale` would make the training wait for the GPU.
+        scale = getattr(scaler, "_scale", None)
+        step.scale = scaler.get_scale() if scale is None else scale.detach().clone()
+        for optimizer in self.optimizers:
+            left = getattr(optimizer, "grad_scale", None)
+            if isinstance(left, Tensor):
+                step.gradient_scale = left.detach().clone()
 
     def _is_sampled(self) -> bool:
         return self.step < DENSE_STEPS or self.step % SAMPLE_EVERY == 0
@@ -262,9 +294,11 @@ class Collector:
             self.hand_over(chunk)
 
     def flush(self) -> None:
-        """Hand over all that is certain by now."""
+        """Hand over all that is certain by now, and the latest evaluation."""
         if self._stepped:
             self._close_step()
+        if self.current is not None and not self.current.gradients:
+            self._settle()
         self._hand_over()
 
     def finish(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from houndsight.debugger.hook.activations import first_tensor
+from houndsight.debugger.hook.activations import first_tensor, leaves, touchy
 from houndsight.debugger.hook.callback import Callback
 
 __all__ = ["FirstForward"]
@@ -16,7 +16,7 @@ NORMS = (nn.modules.batchnorm._BatchNorm, nn.InstanceNorm1d, nn.InstanceNorm2d, 
 
 
 class FirstForward:
-    """Watches one forward and is then taken off."""
+    """Watches one training forward and is then taken off."""
 
     def __init__(self, model: nn.Module, failed: Any) -> None:
         self.order: list[str] = []
@@ -26,8 +26,9 @@ class FirstForward:
         self._produced: dict[int, tuple[str, nn.Module, Tensor, int]] = {}
         self._used: dict[str, int] = {}
         self._handles: list[Any] = []
-        for name, module in model.named_modules():
-            if not any(module.children()):
+        layers = touchy(model)
+        for name, module in leaves(model):
+            if name not in layers or layers[name].training:
                 self._handles += [
                     module.register_forward_pre_hook(Callback(self._before(name), failed)),
                     module.register_forward_hook(Callback(self._after(name), failed)),
@@ -63,9 +64,10 @@ class FirstForward:
         """Take the hooks off and let the tensors go."""
         for handle in self._handles:
             handle.remove()
+        self._handles = []
         self._produced.clear()
         self.normalised = {
-            source: norm for source, norm in self.normalised.items() if self._used[source] == 1
+            source: norm for source, norm in self.normalised.items() if self._used.get(source) == 1
         }
 
 

@@ -30,14 +30,17 @@ def describe(
     classes: int | None,
     compiled: bool,
     precision: str,
+    functions: Mapping[str, str],
     coverage: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> Structure:
-    """Everything but the loss, which is known from its first call."""
-    modules = _modules(model, first)
+    """Everything but the loss, which is known from its first call.
+
+    `functions` are the kinds of all that is sampled, functional activations among them, by name.
+    """
     return Structure(
         root=type(model).__name__,
-        modules=modules,
+        modules=_modules(model, first, functions),
         parameters=_parameters(model, optimizers, first),
         optimizer=_optimizer(optimizers),
         head=_head(model, first),
@@ -52,9 +55,16 @@ def describe(
     )
 
 
-def _modules(model: nn.Module, first: FirstForward | None) -> tuple[ModuleRecord, ...]:
+def _modules(
+    model: nn.Module, first: FirstForward | None, functions: Mapping[str, str]
+) -> tuple[ModuleRecord, ...]:
     order = {name: place for place, name in enumerate(first.order)} if first else {}
-    return tuple(
+    called = tuple(
+        ModuleRecord(name=name, kind=kind, order=order.get(name))
+        for name, kind in functions.items()
+        if kind.endswith("()")
+    )
+    return called + tuple(
         ModuleRecord(
             name=name, kind=type(module).__name__, order=order.get(name), settings=_plain(module)
         )
@@ -150,6 +160,7 @@ def _head(model: nn.Module, first: FirstForward | None) -> str:
     """The last called module that has weights, BatchNorm and the like apart."""
     modules = dict(model.named_modules())
     called = first.order if first else []
+    called = [n for n in called if n in modules]
     weighted = [n for n in called if isinstance(modules[n], LINEAR)]
     if not weighted:
         weighted = [n for n in called if any(True for _ in modules[n].parameters(recurse=False))]

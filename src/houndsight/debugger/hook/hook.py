@@ -26,12 +26,15 @@ from houndsight.debugger.history import History
 from houndsight.debugger.hook.activations import ActivationWatch, first_tensor
 from houndsight.debugger.hook.callback import Callback
 from houndsight.debugger.hook.collector import Collector
+from houndsight.debugger.hook.coverage import coverage_of, precision_of
 from houndsight.debugger.hook.dataflow import FirstForward
 from houndsight.debugger.hook.describe import describe
+from houndsight.debugger.hook.functional import FunctionalMode, may_watch
 from houndsight.debugger.hook.lossscope import LossScope
 from houndsight.debugger.hook.pipeline import Pipeline, tensors_folder
-from houndsight.debugger.hook.recording import Chunk, Forward
+from houndsight.debugger.hook.recording import Forward
 from houndsight.debugger.hook.reducer import Reducer
+from houndsight.debugger.hook.replay import Replay
 from houndsight.debugger.record import Mode
 from houndsight.debugger.structure import LossRecord, Structure
 from houndsight.debugger.tensor_log import TensorLog
@@ -112,15 +115,26 @@ class Hook:
         self._structure: Structure | None = None
         self._loss: LossRecord | None = None
         self._closed = False
+        self._precision = "float32"
+        self._groups: Any = None
         self._handles: list[Any] = []
         self._build(loss, optimizer, save_interval)
         atexit.register(_close_weakly, weakref.ref(self))
 
     def _build(self, loss: Any, optimizer: Any, save_interval: int) -> None:
         model, failed = self.inner, self._fail
-        watched = nn.Module() if self.compiled else model
-        self._activations = ActivationWatch(watched, failed)
-        self._first: FirstForward | None = FirstForward(watched, failed)
+        self._activations = ActivationWatch(failed)
+        self._replay: Replay | None = None
+        self._functional: Any = None
+        self._functional_on = False
+        self._first: FirstForward | None = None
+        self._at_first = True
+        if self.compiled:
+            self._replay = Replay(model, self._activations, failed)
+        else:
+            self._activations.attach(model)
+            if may_watch(model):
+                self._functional = FunctionalMode(model, self._saw_function, failed)
         self._pipeline = Pipeline(
             TensorWriter(self.log_folder, rank=self.rank, kept_steps=self._steps_with_findings),
             Reducer(self._activations.names, self._activations.kinds),
@@ -129,7 +143,7 @@ class Hook:
             keep_raw=self._keeps,
         )
         self.collector = Collector(
-            model, self._activations, self._hand_over, save_interval=save_interval
+            model, self._activations, self._pipeline.put, save_interval=save_interval
         )
         self._scope = LossScope(loss, self.collector.saw_loss, failed)
         self._handles += self._scope.handles
@@ -141,32 +155,67 @@ class Hook:
     # -- hooks ------------------------------------------------------------------------------
 
     def _watch_root(self) -> None:
+        before = Callback(self._before_forward, self._fail)
+        after = Callback(self._after_forward, self._fail)
         self._handles += [
-            self.model.register_forward_pre_hook(
-                Callback(self._before_forward, self._fail), with_kwargs=True
-            ),
-            self.model.register_forward_hook(Callback(self._after_forward, self._fail)),
+            self.model.register_forward_pre_hook(before, with_kwargs=True),
+            self.model.register_forward_hook(after, always_call=True),
         ]
 
     def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if module is not self.model:
             return
-        self._scope.leave()
-        self.collector.begin(first_tensor((args, kwargs)))
+        forward = self._forward_begun(first_tensor((args, kwargs) if kwargs else args))
+        if not forward.gradients or forward.activations is None:
+            return
+        if self._replay is not None:
+            if self.collector.step % self.collector.save_interval == 0:
+                self._replay.run(args, kwargs)
+            self._activations.samples = None
+        elif self._functional is not None and (self._at_first or self._activations.functions):
+            self._functional.start()
+            self._functional.__enter__()
+            self._functional_on = True
 
     def _after_forward(self, module: nn.Module, _args: Any, output: Any) -> None:
-        if module is self.model:
-            self._forward_ended(output)
+        if module is not self.model:
+            return
+        if self._functional_on:
+            self._functional_on = False
+            self._functional.__exit__(None, None, None)
+        self._forward_ended(output)
+
+    def _forward_begun(self, inputs: Tensor | None) -> Forward:
+        self._scope.leave()
+        forward = self.collector.begin(inputs)
+        if self._at_first and forward.gradients and not self.compiled:
+            self._first = FirstForward(self.inner, self._fail)
+        return forward
 
     def _forward_ended(self, output: Any) -> None:
         forward = self.collector.current
         out = first_tensor(output)
         self.collector.end(out)
-        if forward is not None:
-            hooked: Any = out
-            if forward.gradients and out is not None and out.requires_grad:
-                hooked.register_hook(Callback(self._on_backward(forward), self._fail))
-            self._scope.enter(evaluation=not forward.gradients)
+        if forward is None or out is None:
+            return
+        if self._at_first and forward.gradients:
+            self._end_first(out)
+        hooked: Any = out
+        if forward.gradients and out.requires_grad:
+            hooked.register_hook(Callback(self._on_backward(forward), self._fail))
+        self._scope.enter(evaluation=not forward.gradients)
+
+    def _end_first(self, output: Tensor) -> None:
+        self._at_first = False
+        self._precision = precision_of(self.inner, output)
+        if self._first is not None:
+            self._first.close()
+        self._describe()
+
+    def _saw_function(self, name: str, kind: str, output: Tensor) -> None:
+        if self._at_first and self._first is not None and name not in self._first.order:
+            self._first.order.append(name)
+        self._activations.saw_function(name, kind, output)
 
     def _on_backward(self, forward: Forward) -> Callable[[Tensor], None]:
         def begun(_gradient: Tensor) -> None:
@@ -199,10 +248,10 @@ class Hook:
         self._scope.leave()
         closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
         self.collector.before_step(optimizer, closure=closure is not None)
-        if self._first is not None and self._first.order:
-            self._first.close()
+        groups = self.collector.groups
+        if groups != self._groups and self._structure is not None:
+            self._groups = groups
             self._describe()
-            self._first = None
 
     def _after_step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
         if self._holds(optimizer):
@@ -226,8 +275,9 @@ class Hook:
                 self._first,
                 classes=self.classes,
                 compiled=self.compiled,
-                precision=_precision(self.inner),
-                coverage=self._coverage(),
+                precision=self._precision,
+                functions=dict(zip(self._activations.names, self._activations.kinds, strict=True)),
+                coverage=coverage_of(self.inner, self.collector, self._activations, self._scope),
                 facts=self._facts,
             )
             self._write_structure()
@@ -246,18 +296,8 @@ class Hook:
             self._structure = replace(self._structure, loss=self._loss)
         self._structure.write(self.log_folder / "structure.json")
 
-    def _coverage(self) -> dict[str, Any]:
-        watch = self.collector.watch
-        return {
-            "parameters": len(watch.names) if watch else 0,
-            "modules": len(self._activations.names),
-        }
-
     def _keeps(self, group: str, name: str) -> bool:
         return any(group == g and name.endswith(end) for g, end in self._kept)
-
-    def _hand_over(self, chunk: Chunk) -> None:
-        self._pipeline.put(chunk)
 
     # -- for people -------------------------------------------------------------------------
 
@@ -282,16 +322,15 @@ class Hook:
 
     def flush(self) -> None:
         """Have everything that is certain by now on disk."""
-        if not self._closed:
-            self.collector.flush()
-            self._pipeline.wait()
+        if self._closed:
+            return
+        self.collector.flush()
+        if self._structure is None:
+            self._describe()
+        self._pipeline.wait()
 
     def history(self) -> History:
-        """Everything recorded so far, as rules see it.
-
-        Raises:
-            RunError: the first step is not done yet.
-        """
+        """Everything recorded so far, as rules see it."""
         self.flush()
         return TensorLog(self.log_folder).history()
 
@@ -342,10 +381,11 @@ class Hook:
         self._scope.leave()
         for handle in self._handles:
             handle.remove()
-        self._activations.close()
+        self._handles = []
+        self._activations.samples = None
+        self._activations.detach()
         if self._first is not None:
             self._first.close()
-        self._handles = []
 
     def _fail(self, error: BaseException) -> None:
         if self._own:
@@ -449,8 +489,3 @@ def _rank() -> int:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank()
     return int(os.environ.get("RANK", "0"))
-
-
-def _precision(model: nn.Module) -> str:
-    parameter = next(model.parameters(), None)
-    return "float32" if parameter is None else str(parameter.dtype).removeprefix("torch.")

@@ -38,6 +38,8 @@ class InputSampler:
     def __init__(self) -> None:
         self._key: Any = None
         self._where: Any = None
+        self._extent = 0
+        self._plain = False
         self._channels = np.empty(0, np.int64)
         self._count = 0
 
@@ -46,17 +48,15 @@ class InputSampler:
         if inputs.ndim < 2 or inputs.numel() == 0:
             return None
         flat = inputs.detach()
-        key = (inputs.shape[1:], inputs.stride()[1:], inputs.device)
+        key = (inputs.shape[1:], inputs.stride()[1:], inputs.dtype, inputs.device)
         if key != self._key:
             self._plan(flat)
             self._key = key
-        extent = self._extent
-        rows = flat.as_strided((len(flat), extent), (flat.stride(0), 1))
-        if is_plain(flat):
+        rows = flat.as_strided((len(flat), self._extent), (flat.stride(0), 1))
+        if self._plain:
             values: Any = rows.numpy().take(self._where, axis=1)
         else:
-            where = torch.from_numpy(self._where).to(flat.device)
-            values = rows.index_select(1, where)
+            values = rows.index_select(1, self._where)
         return InputSample(values, self._channels, self._count)
 
     def _plan(self, inputs: Tensor) -> None:
@@ -70,23 +70,28 @@ class InputSampler:
             (c * s for c, s in zip(coordinates, strides, strict=True)), np.zeros_like(chosen)
         )
         self._extent = int(1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)))
+        self._plain = is_plain(inputs)
+        if not self._plain:
+            self._where = torch.from_numpy(self._where).to(inputs.device)
         self._count = shape[0] if len(shape) > 1 and shape[0] <= MOST_CHANNELS else 1
         self._channels = coordinates[0] if self._count > 1 else np.zeros_like(chosen)
 
 
 def fingerprints(values: Array) -> Array:
-    """(examples,) whole numbers; equal for equal samples (examples, values)."""
+    """(...) whole numbers; equal for equal samples (..., values)."""
     bits = np.ascontiguousarray(values, np.float32).view(np.int32).astype(np.int64)
     with np.errstate(over="ignore"):
-        mixed = (bits * MULTIPLIERS[: bits.shape[1]]).sum(1)
+        mixed = bits @ MULTIPLIERS[: bits.shape[-1]]
         return np.asarray(mixed ^ (mixed >> 29))
 
 
 def channel_statistics(values: Array, channels: Array, count: int) -> Array:
-    """(statistics, channels) of `INPUT_STATISTICS`."""
-    out = np.full((len(INPUT_STATISTICS), count), np.nan, np.float32)
-    for channel in range(count):
-        column = values[:, channels == channel]
-        if column.size:
-            out[:, channel] = column.mean(), column.std(), column.min(), column.max()
+    """(n, statistics, channels) of `INPUT_STATISTICS`, of samples (n, examples, values)."""
+    out = np.full((len(values), len(INPUT_STATISTICS), count), np.nan, np.float32)
+    with np.errstate(all="ignore"):
+        for channel in range(count):
+            column = values[:, :, channels == channel].reshape(len(values), -1)
+            if column.size:
+                figures = (column.mean(1), column.std(1), column.min(1), column.max(1))
+                out[:, :, channel] = np.stack(figures, 1)
     return out

@@ -83,7 +83,7 @@ class _DrivenHook(Hook):
     def _hear(self, event: Event) -> None:
         collector = self.collector
         if isinstance(event, BatchLoaded):
-            collector.begin(event.inputs)
+            self._forward_begun(event.inputs)
         elif isinstance(event, ForwardEnded):
             self._forward_ended(event.logits)
         elif isinstance(event, EvaluationStarted):
@@ -103,7 +103,7 @@ class _DrivenHook(Hook):
 
         with torch.no_grad():
             value = F.cross_entropy(event.logits, event.targets)
-            call = loss_call("cross_entropy", (event.logits, event.targets), {}, value)
+            call = loss_call("cross_entropy", event.logits, event.targets, {}, value)
             forward = self.collector.current
             if forward is not None:
                 forward.batch = len(event.logits)

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack
 
-__all__ = ["LOSSES", "LossCall", "LossMode", "loss_call", "modes", "top_is"]
+__all__ = ["CRITERIA", "LossCall", "LossMode", "loss_call", "modes", "settings_of", "top_is"]
 
 LOSSES: Mapping[Any, str] = {
     getattr(F, name): name
@@ -33,16 +33,30 @@ LOSSES: Mapping[Any, str] = {
         "poisson_nll_loss",
     )
 }
+CRITERIA: Mapping[type[nn.Module], str] = {
+    nn.CrossEntropyLoss: "cross_entropy",
+    nn.NLLLoss: "nll_loss",
+    nn.MSELoss: "mse_loss",
+    nn.L1Loss: "l1_loss",
+    nn.SmoothL1Loss: "smooth_l1_loss",
+    nn.HuberLoss: "huber_loss",
+    nn.BCELoss: "binary_cross_entropy",
+    nn.BCEWithLogitsLoss: "binary_cross_entropy_with_logits",
+    nn.KLDivLoss: "kl_div",
+    nn.MultiMarginLoss: "multi_margin_loss",
+}
+"""Criteria that only call their function: what they got is what it gets."""
 SETTINGS = ("label_smoothing", "weight", "reduction", "ignore_index", "pos_weight")
 BIGGEST = 1_000_000
 """Outputs with more elements than this, such as those of segmentation, are not kept."""
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class LossCall:
     """One call of a loss: what it got and what it gave."""
 
     kind: str
+    """The function, or the class of a criterion that calls none; `custom` where neither is."""
     value: Tensor
     """What it returned, detached."""
     logits: Tensor | None = None
@@ -61,17 +75,24 @@ class LossCall:
 
 
 def loss_call(
-    kind: str, args: tuple[Any, ...], settings: Mapping[str, Any], value: Any
+    kind: str, logits: Any, targets: Any, settings: Mapping[str, Any], value: Any
 ) -> LossCall | None:
-    """The record of a loss that got `args` (logits, targets); None when it gave no tensor."""
+    """The record of a loss; None when it gave no tensor."""
     if not isinstance(value, Tensor):
         return None
     call = LossCall(kind, value.detach(), settings=settings)
-    if len(args) > 1 and isinstance(args[0], Tensor) and isinstance(args[1], Tensor):
-        logits, targets = args[0].detach(), args[1].detach()
-        if logits.numel() <= BIGGEST and targets.numel() <= BIGGEST:
-            call.logits, call.targets, call.version = logits, targets.clone(), _version(logits)
+    if not (isinstance(logits, Tensor) and isinstance(targets, Tensor)):
+        return call
+    if logits.numel() <= BIGGEST and targets.numel() <= BIGGEST:
+        call.logits, call.targets = logits.detach(), targets.detach().clone()
+        call.version = _version(call.logits)
     return call
+
+
+def settings_of(criterion: nn.Module) -> dict[str, Any]:
+    """The settings of one of `CRITERIA`."""
+    found = {name: getattr(criterion, name, None) for name in SETTINGS}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _version(tensor: Tensor) -> int:
@@ -79,32 +100,44 @@ def _version(tensor: Tensor) -> int:
 
 
 _stack: Any = _get_current_function_mode_stack
+_backward: Any = Tensor.backward
 
 
 class LossMode(TorchFunctionMode):
-    """While it is entered, hands every call of a loss function to `saw`."""
+    """While it is on, hands every call of a loss function to `saw`, and what is differentiated."""
 
-    def __init__(self, saw: Callable[[LossCall], None], failed: Callable[[BaseException], None]):
+    def __init__(
+        self,
+        saw: Callable[[LossCall], None],
+        differentiates: Callable[[Tensor], None],
+        failed: Callable[[BaseException], None],
+    ):
         super().__init__()
-        self._saw, self._failed = saw, failed
+        self._saw, self._differentiates, self._failed = saw, differentiates, failed
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        del types
+        if func is _backward:
+            self._tell(self._differentiates, args[0])
         result = func(*args, **kwargs) if kwargs else func(*args)
-        kind = LOSSES.get(func)
-        if kind is not None:
-            try:
-                self._record(kind, func, args, kwargs or {}, result)
-            except Exception as error:
-                self._failed(error)
+        if func in LOSSES:
+            self._tell(self._record, func, args, kwargs or {}, result)
         return result
 
-    def _record(
-        self, kind: str, func: Any, args: Any, kwargs: Mapping[str, Any], result: Any
-    ) -> None:
-        bound = _SIGNATURES[func].bind(*args, **kwargs).arguments
-        first = (bound.get("input"), bound.get("target"))
-        settings = {name: bound[name] for name in SETTINGS if bound.get(name) is not None}
-        call = loss_call(kind, first, settings, result)
+    def _tell(self, told: Callable[..., None], *what: Any) -> None:
+        try:
+            told(*what)
+        except Exception as error:
+            self._failed(error)
+
+    def _record(self, func: Any, args: Any, kwargs: Mapping[str, Any], result: Any) -> None:
+        given: Mapping[str, Any] = kwargs
+        if len(args) > 2:
+            given = _SIGNATURES[func].bind(*args, **kwargs).arguments
+        logits = args[0] if args else given.get("input")
+        targets = args[1] if len(args) > 1 else given.get("target")
+        settings = {name: given[name] for name in SETTINGS if given.get(name) is not None}
+        call = loss_call(LOSSES[func], logits, targets, settings, result)
         if call is not None:
             self._saw(call)
 

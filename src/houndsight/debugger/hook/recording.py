@@ -71,7 +71,8 @@ class Step:
     """Of the parameter groups."""
     largest_group: int = 0
     """The one with most parameters."""
-    scale: float | None = None
+    scale: Any = None
+    """The gradient scaler's."""
     gradients: Samples | None = None
     before: Samples | None = None
     after: Samples | None = None

@@ -14,16 +14,17 @@ from houndsight.debugger.blocks import Block, ExamplesBlock
 from houndsight.debugger.hook.activity import Activity
 from houndsight.debugger.hook.batchnorm import drift
 from houndsight.debugger.hook.inputs import INPUT_STATISTICS, channel_statistics, fingerprints
-from houndsight.debugger.hook.outcomes import LOGIT_STATISTICS, Outcome, outcome_of
+from houndsight.debugger.hook.outcomes import LOGIT_STATISTICS, Outcome, outcomes_of
 from houndsight.debugger.hook.recording import Chunk, Forward, RawTensors, Samples, Step
 from houndsight.debugger.hook.reduce import lengths, medians, sampled_statistics
-from houndsight.debugger.hook.sampling import to_numpy
+from houndsight.debugger.hook.sampling import stacked, to_numpy
 from houndsight.debugger.record import SAMPLED, Group, Mode, Statistic
 
 __all__ = ["Reducer"]
 
 Array = npt.NDArray[Any]
 AnyBlock = Block | ExamplesBlock
+TINY = 1e-12
 
 
 class Reducer:
@@ -40,10 +41,10 @@ class Reducer:
 
     def reduce(self, chunk: Chunk) -> list[AnyBlock]:
         """All rows of the chunk."""
-        outcomes = {id(forward): outcome_of(forward) for forward in chunk.forwards}
-        for step in chunk.steps:
-            for forward in step.forwards:
-                outcomes.setdefault(id(forward), outcome_of(forward))
+        # A step's first micro-batches may have been filed with the chunk before.
+        taken = {id(forward): forward for forward in chunk.forwards}
+        taken |= {id(forward): forward for step in chunk.steps for forward in step.forwards}
+        outcomes = outcomes_of(taken.values())
         blocks: list[AnyBlock] = []
         for mode in Mode:
             forwards = [f for f in chunk.forwards if f.mode == mode]
@@ -147,11 +148,12 @@ def _examples(
 ) -> list[AnyBlock]:
     blocks: list[AnyBlock] = []
     pairs = list(zip(forwards, outcomes, strict=True))
+    marks = _fingerprints(forwards)
     for group, found in (
         (Group.LABELS, [(f, o.labels) for f, o in pairs]),
         (Group.PREDICTIONS, [(f, o.predictions) for f, o in pairs]),
         (Group.LOSSES, [(f, o.each) for f, o in pairs]),
-        (Group.EXAMPLES, [(f, _fingerprints(f)) for f in forwards]),
+        (Group.EXAMPLES, [(f, marks.get(id(f))) for f in forwards]),
     ):
         there = [(f, v) for f, v in found if v is not None]
         if there:
@@ -170,50 +172,58 @@ def _examples(
     return blocks
 
 
-def _fingerprints(forward: Forward) -> Array | None:
-    return None if forward.inputs is None else fingerprints(to_numpy(forward.inputs.values))
+def _fingerprints(forwards: Iterable[Forward]) -> dict[int, Array]:
+    """Of each example, by `id` of the forward."""
+    groups: dict[Any, list[Forward]] = defaultdict(list)
+    for forward in forwards:
+        if forward.inputs is not None:
+            groups[forward.inputs.values.shape].append(forward)
+    found: dict[int, Array] = {}
+    for members in groups.values():
+        marks = fingerprints(stacked([f.inputs.values for f in members]))
+        found |= {id(forward): mark for forward, mark in zip(members, marks, strict=True)}
+    return found
 
 
 def _inputs(mode: Mode, forwards: Sequence[Forward]) -> list[AnyBlock]:
-    groups: dict[int, list[tuple[Forward, Array]]] = defaultdict(list)
+    groups: dict[Any, list[Forward]] = defaultdict(list)
     for forward in forwards:
-        sample = forward.inputs
-        if sample is not None:
-            values = to_numpy(sample.values)
-            statistics = channel_statistics(values, sample.channels, sample.count)
-            groups[sample.count].append((forward, statistics))
-    return [
-        _block(
-            mode,
-            Group.INPUTS,
-            INPUT_STATISTICS,
-            tuple(map(str, range(count))),
-            [f for f, _ in members],
-            np.stack([v for _, v in members]),
-            exact=False,
+        if forward.inputs is not None:
+            sample = forward.inputs
+            groups[sample.values.shape, sample.count, id(sample.channels)].append(forward)
+    blocks: list[AnyBlock] = []
+    for members in groups.values():
+        sample = members[0].inputs
+        values = stacked([f.inputs.values for f in members])
+        statistics = channel_statistics(values, sample.channels, sample.count)
+        names = tuple(map(str, range(sample.count)))
+        blocks.append(
+            _block(mode, Group.INPUTS, INPUT_STATISTICS, names, members, statistics, exact=False)
         )
-        for count, members in groups.items()
-    ]
+    return blocks
 
 
 def _batchnorms(mode: Mode, forwards: Sequence[Forward]) -> list[AnyBlock]:
-    groups: dict[tuple[str, ...], list[tuple[Forward, Array]]] = defaultdict(list)
+    groups: dict[Any, list[Forward]] = defaultdict(list)
     for forward in forwards:
         found = forward.batchnorms
         if found is not None and found.after is not None:
-            old, new = to_numpy(found.before.values), to_numpy(found.after.values)
-            figures = drift(old, new, found.before.sizes, np.array(found.momenta))
-            groups[found.modules].append((forward, figures.T))
+            groups[found.modules, found.before.sizes, found.momenta].append(forward)
     return [
         _block(
             mode,
             Group.BATCHNORM,
             (Statistic.DRIFT, Statistic.VARIANCE_RATIO),
             modules,
-            [f for f, _ in members],
-            np.stack([v for _, v in members]),
+            members,
+            drift(
+                stacked([f.batchnorms.before.values for f in members]),
+                stacked([f.batchnorms.after.values for f in members]),
+                sizes,
+                np.array(momenta),
+            ),
         )
-        for modules, members in groups.items()
+        for (modules, sizes, momenta), members in groups.items()
     ]
 
 
@@ -237,8 +247,8 @@ def _steps(steps: Sequence[Step], outcomes: Mapping[int, Outcome]) -> list[AnyBl
         for step, norm in zip(steps, norms, strict=True)
     ]
     blocks += _tables(Mode.TRAIN, Group.SCALARS, scalars)
-    for group, which in ((Group.PARAMETERS, "before"), (Group.GRADIENTS, "gradients")):
-        blocks += _sampled(group, [(s, getattr(s, which)) for s in steps])
+    blocks += _sampled(Group.PARAMETERS, [(s, s.before) for s in steps])
+    blocks += _sampled(Group.GRADIENTS, [(s, _unscaled(s)) for s in steps])
     blocks += _updates(steps)
     blocks += _moments(steps)
     return blocks
@@ -247,34 +257,39 @@ def _steps(steps: Sequence[Step], outcomes: Mapping[int, Outcome]) -> list[AnyBl
 def _norms(steps: Sequence[Step]) -> list[tuple[Array, Array]]:
     """Lengths of parameters and gradients of each step."""
     flat = [norm for step in steps for norm in step.norms]
-    if not flat:
-        return [(np.empty(0), np.empty(0)) for _ in steps]
-    if len({(norm.device, norm.dtype) for norm in flat}) > 1:
-        flat = [norm.detach().float().cpu() for norm in flat]
-    values, found, start = to_numpy(torch.stack(flat)), [], 0
+    if flat and flat[0].is_cuda:
+        flat = list(torch.stack([norm.float() for norm in flat]).cpu())
+    values = np.fromiter(map(float, flat), np.float32, len(flat))
+    found, start = [], 0
     for step in steps:
-        middle = start + len(step.names)
-        end = start + len(step.norms)
-        found.append((values[start:middle], values[middle:end]))
+        middle, end = start + len(step.names), start + len(step.norms)
+        found.append((values[start:middle], values[middle:end] / _left(step)))
         start = end
     return found
+
+
+def _left(step: Step) -> float:
+    """What the gradients were still multiplied by when they were looked at."""
+    return 1.0 if step.gradient_scale is None else float(step.gradient_scale)
 
 
 def _scalars(step: Step, norms: Array, outcomes: Sequence[Outcome]) -> dict[str, float]:
     scalars: dict[str, float] = {}
     for name in dict.fromkeys(name for outcome in outcomes for name in outcome.losses):
-        scalars[name] = float(np.mean([o.losses[name] for o in outcomes if name in o.losses]))
+        values = [o.losses[name] for o in outcomes if name in o.losses]
+        scalars[name] = sum(values) / len(values)
     right = [o for o in outcomes if o.accuracy is not None]
     if right:
         count = [len(o.labels) if o.labels is not None else 1 for o in right]
-        scalars["accuracy"] = float(np.average([o.accuracy for o in right], weights=count))
+        hits = sum((o.accuracy or 0.0) * n for o, n in zip(right, count, strict=True))
+        scalars["accuracy"] = hits / max(sum(count), 1)
     scalars |= _rates(step)
     with np.errstate(all="ignore"):
         scalars["gradient_norm"] = float(np.sqrt(np.square(norms, dtype=np.float64).sum()))
     scalars["micro_batches"] = float(len(step.forwards))
     scalars["batch_size"] = float(sum(f.batch for f in step.forwards))
     if step.scale is not None:
-        scalars["loss_scale"] = step.scale
+        scalars["loss_scale"] = float(step.scale)
     return scalars
 
 
@@ -286,11 +301,18 @@ def _rates(step: Step) -> dict[str, float]:
     return {"learning_rate": rates[step.largest_group]} | (named if len(rates) > 1 else {})
 
 
+def _unscaled(step: Step) -> Samples | None:
+    samples = step.gradients
+    if samples is None or step.gradient_scale is None:
+        return samples
+    return Samples(samples.names, samples.sizes, to_numpy(samples.values) / _left(step))
+
+
 def _sampled(group: Group, found: Iterable[tuple[Step, Samples | None]]) -> list[AnyBlock]:
-    groups: dict[Any, list[tuple[Step, Array]]] = defaultdict(list)
+    groups: dict[Any, list[tuple[Step, Any]]] = defaultdict(list)
     for step, samples in found:
         if samples is not None:
-            groups[samples.names, samples.sizes].append((step, to_numpy(samples.values)))
+            groups[samples.names, samples.sizes].append((step, samples.values))
     return [
         _block(
             Mode.TRAIN,
@@ -298,7 +320,7 @@ def _sampled(group: Group, found: Iterable[tuple[Step, Samples | None]]) -> list
             SAMPLED,
             names,
             [s for s, _ in members],
-            sampled_statistics(np.stack([v for _, v in members]), sizes),
+            sampled_statistics(stacked([v for _, v in members]), sizes),
             exact=False,
         )
         for (names, sizes), members in groups.items()
@@ -306,28 +328,39 @@ def _sampled(group: Group, found: Iterable[tuple[Step, Samples | None]]) -> list
 
 
 def _updates(steps: Iterable[Step]) -> list[AnyBlock]:
-    found = []
+    groups: dict[Any, list[Step]] = defaultdict(list)
     for step in steps:
         if step.before is not None and step.after is not None:
-            old, new = to_numpy(step.before.values), to_numpy(step.after.values)
-            if len(old) == len(new):
-                both = lengths(np.stack([new - old, old]), step.before.sizes)
-                ratio = both[0] / np.maximum(both[1], 1e-12)
-                found.append((step, step.before.names, ratio[None]))
-    return _grouped(Group.UPDATES, (Statistic.RATIO,), found, exact=False)
+            groups[step.before.names, step.before.sizes, step.after.sizes].append(step)
+    blocks: list[AnyBlock] = []
+    for (names, sizes, after), members in groups.items():
+        if sizes == after:
+            old = stacked([s.before.values for s in members if s.before is not None])
+            new = stacked([s.after.values for s in members if s.after is not None])
+            ratio = lengths(new - old, sizes) / np.maximum(lengths(old, sizes), TINY)
+            where = (Group.UPDATES, (Statistic.RATIO,), names)
+            blocks.append(_block(Mode.TRAIN, *where, members, ratio[:, None], exact=False))
+    return blocks
 
 
 def _moments(steps: Iterable[Step]) -> list[AnyBlock]:
-    found = [
-        (
-            s,
-            s.second_moments.names,
-            medians(to_numpy(s.second_moments.values)[None], s.second_moments.sizes),
+    groups: dict[Any, list[tuple[Step, Samples]]] = defaultdict(list)
+    for step in steps:
+        moments = step.second_moments
+        if moments is not None:
+            groups[moments.names, moments.sizes].append((step, moments))
+    return [
+        _block(
+            Mode.TRAIN,
+            Group.OPTIMIZER,
+            (Statistic.SECOND_MOMENT,),
+            names,
+            [s for s, _ in members],
+            medians(stacked([m.values for _, m in members]), sizes)[:, None],
+            exact=False,
         )
-        for s in steps
-        if s.second_moments is not None
+        for (names, sizes), members in groups.items()
     ]
-    return _grouped(Group.OPTIMIZER, (Statistic.SECOND_MOMENT,), found, exact=False)
 
 
 def _exact(raw: RawTensors) -> list[AnyBlock]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-__all__ = ["LIMIT", "Positions", "is_plain", "strided", "to_numpy"]
+__all__ = ["LIMIT", "Positions", "is_plain", "stacked", "strided", "to_numpy"]
 
 LIMIT = 512
 """At most this many values of a tensor."""
@@ -38,6 +39,20 @@ def to_numpy(values: Array | Tensor) -> Array:
     if isinstance(values, Tensor):
         return np.asarray(values.detach().float().cpu().numpy())
     return values
+
+
+def stacked(values: Sequence[Array | Tensor]) -> Array:
+    """Values of one shape together, (n, ...), in main memory; float32 unless whole numbers."""
+    first = values[0]
+    if not isinstance(first, Tensor):
+        return np.stack([v for v in values if not isinstance(v, Tensor)])
+    tensors = [v.detach() for v in values if isinstance(v, Tensor)]
+    if first.is_cuda:
+        tensors = list(torch.stack(tensors).cpu())
+    if first.dtype in (torch.bfloat16, torch.float16, torch.float64):
+        tensors = [t.float() for t in tensors]
+    # Not by PyTorch, whose threads would be a second team beside the training's.
+    return np.stack([t.cpu().numpy() for t in tensors])
 
 
 class Positions:
