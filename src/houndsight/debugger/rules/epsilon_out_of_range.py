@@ -25,7 +25,6 @@ JUDGED_STEPS = 10
 FIRST_STEPS = 100
 DROWNED = 1.0
 SMALL_RATIO = 4e-3
-SMALLEST_FLOAT16 = 6e-8
 
 
 class EpsilonOutOfRange(Rule):
@@ -34,8 +33,8 @@ class EpsilonOutOfRange(Rule):
     Condition: over the first 100 steps epsilon exceeds the root of the median second moment
     (corrected for its start at zero) in the median weight and step. It is a warning where the
     updates are small too (under 0.004 of the weights at every recorded step of these), a remark
-    where a large learning rate makes up for it. An epsilon of 0, or one that float16 rounds to 0
-    while the weights are float16, is a warning: a gradient of 0 then gives 0 / 0.
+    where a large learning rate makes up for it. An epsilon of 0 is a warning: a gradient of 0 then
+    gives 0 / 0.
 
     Source: Kingma and Ba, Adam (ICLR 2015: 1e-8); Choi et al. (2019) for what large values do;
     the comparison with the second moment is ours.
@@ -53,9 +52,7 @@ class EpsilonOutOfRange(Rule):
         """One finding for the training."""
         settings = main_group(history.structure)[1]
         epsilon = float(settings["eps"])
-        if epsilon <= 0 or (
-            epsilon < SMALLEST_FLOAT16 and history.structure.precision == "float16"
-        ):
+        if epsilon <= 0:
             return [self._too_small(history, epsilon)]
         steps, drowning = _drowning(history, epsilon)
         if len(steps) < JUDGED_STEPS or float(np.median(drowning)) <= DROWNED:
@@ -68,14 +65,14 @@ class EpsilonOutOfRange(Rule):
             where="",
             severity=Severity.WARNING,
             title=(
-                f"The optimizer's epsilon of {number(epsilon)} is 0 in "
-                f"{history.structure.precision}: a gradient of 0 makes 0 / 0, not a number."
+                f"The optimizer's epsilon is {number(epsilon)}: a gradient of 0 makes 0 / 0, "
+                f"which is not a number."
             ),
-            causes=(_cause(epsilon, "The smallest number that float16 holds is 6e-8."),),
+            causes=(_cause(epsilon, "The optimizer divides by the gradient's size alone."),),
             first_step=0,
             last_step=history.last_step,
             measured=epsilon,
-            threshold=SMALLEST_FLOAT16,
+            threshold=0.0,
             plot=loss_plot(history),
         )
 

@@ -36,7 +36,7 @@ HUGE_STEP = 0.3
 HUGE_STEPS = 3
 STUCK, RECOVERED = 0.85, 0.5
 PASSING_STEPS, PASSING_RISE = 10, 3.0
-TURN_FACTOR, TURN_SHARE = 1.5, 0.15
+TURN_FACTOR, TURN_SHARE = 1.5, 0.1
 LEAST_STEPS = 10
 STUCK_STEPS = 30
 EARLY_STEPS = 20
@@ -55,6 +55,8 @@ class _Measured:
     """(n,) the loss before it was smoothed."""
     reference: float
     """The loss of the start, at least that of a network that knows nothing."""
+    ignorant: float
+    """That of a network that knows nothing, where known, else of the start."""
     ratio_steps: npt.NDArray[np.int64]
     ratios: Floats
     """(m,) sizes of the steps in the median weight."""
@@ -79,8 +81,8 @@ class LearningRateTooHigh(Rule):
     examples) and on the update's length over the weights' in the median weight, any of:
     the loss rose to 1.4 times its start (or that of a network that knows nothing, where that is
     higher) and steps exceeded 0.02; steps exceeded 0.3 three times; steps exceeded 0.1 within
-    the first 20 and after 30 the loss still is no better than 0.85 of the start; or the loss,
-    once low, has risen again to 1.5 times its lowest, by 0.15 of the start and by three standard
+    the first 20 and after 30 the loss still is no better than 0.85 of knowing nothing; or the loss,
+    once low, has risen again to 1.5 times its lowest, by 0.1 of the start and by three standard
     errors (medians of a tenth of the steps), with steps above 0.003. A rise of at most ten
     steps, to less than threefold, that ended below half of the start is passed over, and so is
     any of a head that learns alone on frozen features. It is an error while the loss is no
@@ -102,9 +104,11 @@ class LearningRateTooHigh(Rule):
         ratios, middle = weight_ratios(history)
         raw = known_scalar(history, "loss")[1]
         start = float(np.median(raw[:3]))
-        reference = max(start, uniform_loss(history.structure) or start)
+        ignorant = uniform_loss(history.structure) or start
         alone = len(ratios.names) == 1
-        seen = _Measured(series.steps, loss, raw, reference, ratios.steps, middle, alone)
+        seen = _Measured(
+            series.steps, loss, raw, max(start, ignorant), ignorant, ratios.steps, middle, alone
+        )
         for condition in (_rise, _stuck, _turn, _huge):
             found = condition(seen)
             if found:
@@ -117,7 +121,7 @@ class LearningRateTooHigh(Rule):
         better = _better_rate(history, seen)
         rate = peak_rate(history)
         title = f"{what}{_too_high_by(history, rate, better)}."
-        lost = seen.end > STUCK * seen.reference
+        lost = seen.end > STUCK * seen.ignorant
         lines = {"loss": seen.loss}
         return Finding(
             rule=self.name,
@@ -161,7 +165,7 @@ def _stuck(seen: _Measured) -> Found | None:
     early = seen.largest_step(int(seen.steps[0]) + EARLY_STEPS)
     if len(seen.loss) < STUCK_STEPS or not early > LARGE_STEP:
         return None
-    if seen.end <= STUCK * seen.reference:
+    if seen.end <= STUCK * seen.ignorant:
         return None
     text = (
         f"The loss is {number(seen.end)} after {len(seen.loss):,} steps, where it began at "
