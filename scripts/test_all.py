@@ -22,6 +22,8 @@ from xml.etree import ElementTree
 VERSIONS = ("3.11", "3.12", "3.13")
 PROJECT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+TIMEOUT = "--timeout=1800"
+"""Seconds for a test, more than by default: a crash test makes three runs, and machines are busy."""
 HEADINGS = ("Python", "tests", "passed", "failed", "skipped", "seconds")
 
 
@@ -127,7 +129,7 @@ def run_tests(python: Path, version: str, tests: str) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "junit.xml"
         marks = [] if tests == "all" else ["-m", "not slow"]
-        command = [str(python), "-m", "pytest", *marks, f"--junitxml={report}"]
+        command = [str(python), "-m", "pytest", *marks, f"--junitxml={report}", TIMEOUT]
         status = subprocess.run(command, cwd=PROJECT, check=False).returncode
         if report.exists():
             count(report, outcome)
