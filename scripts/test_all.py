@@ -23,7 +23,7 @@ VERSIONS = ("3.11", "3.12", "3.13")
 PROJECT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TIMEOUT = "--timeout=1800"
-"""Seconds for a test, more than by default: a crash test makes three runs, and machines are busy."""
+"""Seconds a test may take: a crash test makes three runs, and machines are busy."""
 HEADINGS = ("Python", "tests", "passed", "failed", "skipped", "seconds")
 
 
