@@ -40,6 +40,8 @@ UPDATE_RANGE = (1e-5, 5e-2)
 VARIETY = 0.4
 SAME = 1e-4
 TURNED = 0.3
+BARELY = 0.05
+REPEATS = 3.0
 
 
 class LabelsShuffled(Rule):
@@ -53,8 +55,9 @@ class LabelsShuffled(Rule):
     guessing while evaluation's, of at least 50 labels with varied answers, is within three
     standard errors of it. (3) After at least 100 steps and 40 examples a class, nothing was
     learnt although everything moves: over the last half the training accuracy is within three
-    standard errors of guessing (evaluation's not 10 points above), the loss within 5 % of the
-    labels' entropy, weights change by between 1e-5 and 0.05 of their length a step and by 0.3 of
+    standard errors of guessing (five points where photos came three times and evaluation is no
+    better than guessing; evaluation's not 10 points above), the loss within 5 % of the labels'
+    entropy, weights change by between 1e-5 and 0.05 of their length a step and by 0.3 of
     it in all, gradients are not zero, outputs differ between photos, and a warm-up is over.
 
     Source: Zhang et al., Understanding deep learning requires rethinking generalization (2017):
@@ -78,7 +81,7 @@ class LabelsShuffled(Rule):
             yield self._memorised(history, trained, recent, asked[-1], classes)
         elif trained[-1].step + 1 >= STEPS and not (asked and _knows(asked[-1], classes)):
             half = joined(tail(trained, 0.5))
-            if _nothing_learnt(history, trained, half, classes):
+            if _nothing_learnt(history, trained, half, asked, classes):
                 yield self._stuck(history, trained, half, classes)
 
     def _renumbered(self, history: History, asked: list[Examples], mapped: float) -> Finding:
@@ -222,6 +225,14 @@ def _knows(asked: Examples, classes: int) -> bool:
     return asked.accuracy > guess + LEARNT / 2 and above_guessing(asked, classes) > SIGMAS
 
 
+def _barely(trained: list[Examples], half: Examples, asked: list[Examples], classes: int) -> bool:
+    """Whether what is right beyond guessing is a little memory of photos seen repeatedly."""
+    little = half.accuracy < guessing_accuracy(half.labels, classes) + BARELY
+    marks = joined(trained).fingerprints
+    repeated = len(marks) > REPEATS * len(np.unique(marks))
+    return little and repeated and bool(asked) and above_guessing(asked[-1], classes) < SIGMAS
+
+
 def _mapped(asked: Examples, classes: int) -> float:
     """Accuracy of the answers once renumbered, where that is far better; else 0."""
     if len(asked.labels) < 2 * EVALUATED or classes > 5000:
@@ -247,11 +258,15 @@ def _memorised(recent: Examples, asked: Examples, classes: int) -> bool:
 
 
 def _nothing_learnt(
-    history: History, trained: list[Examples], half: Examples, classes: int
+    history: History,
+    trained: list[Examples],
+    half: Examples,
+    asked: list[Examples],
+    classes: int,
 ) -> bool:
     if sum(len(batch.labels) for batch in trained) < EXAMPLES_A_CLASS * classes:
         return False
-    if above_guessing(half, classes) > SIGMAS:
+    if above_guessing(half, classes) > SIGMAS and not _barely(trained, half, asked, classes):
         return False
     loss = history.scalar("loss").values
     late = loss[len(loss) // 2 :]
