@@ -16,9 +16,11 @@ from houndsight.runs import Run
 from houndsight.stages import plan as planning
 from houndsight.stages.context import Context
 from houndsight.stages.measure import NetworkSpeed, SearchSpeed, measure_search
-from houndsight.stages.plan import HELD_OUT, K_FOLD, Plan
+from houndsight.stages.plan import FEWEST_TRIALS, HELD_OUT, K_FOLD, Plan
 from houndsight.stages.settings import RunSettings
 from houndsight.training.recipe import Recipe
+from houndsight.tuning.settings import TuningSettings
+from houndsight.wording import duration
 
 QUICK = SearchSpeed(rows=1_000, prepare=0.5, trial=0.05, fit=0.2)
 SLOW = SearchSpeed(rows=1_000, prepare=1.0, trial=1.0, fit=1.0)
@@ -48,13 +50,22 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
     """The plan and the forecast's text."""
 
     def plan_for(
-        count: int, minutes: float, solving: SearchSpeed = QUICK, missing: int = 0, **run: Any
+        count: int,
+        minutes: float,
+        solving: SearchSpeed = QUICK,
+        missing: int = 0,
+        *,
+        trials: int = 20,
+        **run: Any,
     ) -> tuple[Plan, str]:
         monkeypatch.setattr(planning, "measure_throughput", lambda *_a, **_k: 50.0)
         monkeypatch.setattr(planning, "measure_search", lambda *_a: solving)
         monkeypatch.setattr(planning, "measure_network", lambda *_a: NetworkSpeed(20.0, 10.0))
         config = RunConfig(
-            source="photos", run=RunSettings(minutes=minutes, **run), training=Recipe(epochs=10)
+            source="photos",
+            run=RunSettings(minutes=minutes, **run),
+            tuning=TuningSettings(trials=trials),
+            training=Recipe(epochs=10),
         )
         folder = tmp_path / f"run-{time.monotonic_ns()}"
         record = Run.create(folder, kind="run", config=config.to_json())
@@ -95,7 +106,7 @@ def test_with_little_time_repeats_are_given_up_first_and_then_trials(
     assert whole.protocol == less.protocol == least.protocol == K_FOLD
     assert (whole.repeats, whole.trials) == (3, 20)
     assert less.repeats < 3 and less.trials == 20
-    assert least.repeats == 1 and 1 <= least.trials < 20
+    assert least.repeats == 1 and FEWEST_TRIALS <= least.trials < 20
     assert f"search of {least.trials} trials, 20 do not fit" in text
 
 
@@ -109,7 +120,15 @@ def test_fine_tuning_that_is_asked_for_gets_an_epoch_however_little_time_there_i
 def test_the_forecast_is_of_what_was_measured(planned: Callable[..., tuple[Plan, str]]) -> None:
     _, quick = planned(900, 60.0, QUICK)
     _, slow = planned(900, 60.0, SLOW)
-    assert "search 53 s" in quick and "search 8 min 41 s" in slow
+    assert f"search {duration(QUICK.k_fold(900, 20, 3))}" in quick
+    assert f"search {duration(SLOW.k_fold(900, 20, 3))}" in slow
+
+
+def test_fewer_trials_than_asked_for_stay_as_they_are(
+    planned: Callable[..., tuple[Plan, str]],
+) -> None:
+    assert planned(900, 0.1, SLOW, trials=3)[0].trials == 3
+    assert planned(900, 0.1, SLOW)[0].trials == FEWEST_TRIALS
 
 
 @pytest.mark.parametrize("solver", ["lbfgs", "sgd"])

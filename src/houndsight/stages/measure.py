@@ -16,7 +16,8 @@ from houndsight.tuning.head_space import first_guess, fit, head_space, sgd_space
 __all__ = ["NetworkSpeed", "SearchSpeed", "measure_network", "measure_search"]
 
 TIMED_STEPS, TIMED_BATCH = 2, 8
-TIMED_ROWS, FEWEST_ROWS_OF_CLASS = 500, 3
+TIMED_ROWS, FEWEST_ROWS_OF_CLASS = 800, 3
+START_HEADS = 4
 PROPOSAL_SECONDS = 0.02
 """What the strategy takes to propose a trial and write it down."""
 INNER_FOLDS, FOLDS = 3, 5
@@ -39,15 +40,15 @@ class SearchSpeed:
 
     rows: int
     prepare: float
-    """Once a search, its first trial included."""
+    """Once a search, its first trial included. A part of it depends on the features' width alone;
+    the rest is a few plain heads to start others from (`START_HEADS`), which grow with photos."""
     trial: float
     fit: float
     """The chosen head, to convergence."""
 
     def held_out(self, photos: int, trials: int) -> float:
         """A search judged on a validation split, with so many training photos."""
-        solving = self.prepare + (trials - 1) * self.trial + self.fit
-        return solving * photos / self.rows + trials * PROPOSAL_SECONDS
+        return self._search(photos, trials) + trials * PROPOSAL_SECONDS
 
     def k_fold(self, photos: int, trials: int, repeats: int) -> float:
         """Repeated k-fold with the search nested inside, and the search on all photos."""
@@ -56,10 +57,15 @@ class SearchSpeed:
 
     def _cross_validated(self, photos: float, trials: int) -> float:
         """One search by cross-validation, and the head it chose fitted on all its photos."""
-        share = photos * (INNER_FOLDS - 1) / INNER_FOLDS / self.rows
-        inner = self.prepare + (trials - 1) * self.trial + self.fit
-        whole = (self.prepare + self.fit) * photos / self.rows
-        return INNER_FOLDS * inner * share + whole + trials * PROPOSAL_SECONDS
+        inner = self._search(photos * (INNER_FOLDS - 1) / INNER_FOLDS, trials)
+        return INNER_FOLDS * inner + self._search(photos, 1) + trials * PROPOSAL_SECONDS
+
+    def _search(self, photos: float, trials: int) -> float:
+        """Preparing the photos, the trials on them, and the chosen head."""
+        scale = photos / self.rows
+        starts = min(START_HEADS * self.trial, self.prepare)
+        growing = starts + (trials - 1) * self.trial + self.fit
+        return self.prepare - starts + growing * scale
 
 
 def measure_network(backbone: Backbone, classes: int) -> NetworkSpeed:
@@ -88,7 +94,7 @@ def measure_search(photos: int, width: int, classes: int, solver: str) -> Search
     """Time the parts of a head search on made-up features, as many and as wide up to a limit.
 
     The features of each class lie around a centre of its own, so that the solver has about as
-    much to do as with real ones. Time grows with the photos, which is what it is scaled by.
+    much to do as with real ones.
     """
     rows = min(photos, max(TIMED_ROWS, FEWEST_ROWS_OF_CLASS * classes))
     random = np.random.default_rng(0)

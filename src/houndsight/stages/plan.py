@@ -28,6 +28,8 @@ CONFIDENT_SHARE = 0.8
 """Of the time left, this much is planned: a machine is slower on some days."""
 SEARCH_SHARE = 0.5
 """Of that, what the search may take where fine-tuning is to follow."""
+FEWEST_TRIALS = 5
+"""With fewer the search is no search, and preparing the photos takes most of its time."""
 FEWEST_EPOCHS = 2
 """Fine-tuning for less than this is not worth its while."""
 FEWEST_SECONDS = 30.0
@@ -171,8 +173,8 @@ class _Budget:
         repeats, trials = REPEATS if self.small else 1, self.trials
         while repeats > 1 and self._searching(trials, repeats) > allowed:
             repeats -= 1
-        while trials > 1 and self._searching(trials, repeats) > allowed:
-            trials = max(1, min(trials - 1, math.floor(trials * 0.8)))
+        while trials > FEWEST_TRIALS and self._searching(trials, repeats) > allowed:
+            trials = max(FEWEST_TRIALS, math.floor(trials * 0.8))
         self.searching = self._searching(trials, repeats)
         return trials, repeats
 
