@@ -51,14 +51,15 @@ class LabelsShuffled(Rule):
 
     Condition, any of: (1) answers in evaluation follow the labels one to one but under other
     numbers: of at least 100, naming each answer's most frequent label would be right for half or
-    more and twice as often as the answers are. (2) Training accuracy is 20 points above
-    guessing while evaluation's, of at least 50 labels with varied answers, is within three
-    standard errors of it. (3) After at least 100 steps and 40 examples a class, nothing was
-    learnt although everything moves: over the last half the training accuracy is within three
-    standard errors of guessing (five points where photos came three times and evaluation is no
-    better than guessing; evaluation's not 10 points above), the loss within 5 % of the labels'
-    entropy, weights change by between 1e-5 and 0.05 of their length a step and by 0.3 of
-    it in all, gradients are not zero, outputs differ between photos, and a warm-up is over.
+    more and twice as often as the answers are. (2) Training accuracy is 20 points above guessing
+    (10, after 100 steps, where photos came three times) while evaluation's, of at least 50 labels
+    with varied answers, is within three standard errors of it. (3) After at least 100 steps and
+    40 examples a class, nothing was learnt although everything moves: over the last half the
+    training accuracy is within three standard errors of guessing (five points where photos came
+    three times and evaluation is no better than guessing; evaluation's not 10 points above), the
+    loss within 5 % of the labels' entropy, weights change by between 1e-5 and 0.05 of their
+    length a step and by 0.3 of it in all, gradients are not zero, outputs differ between photos,
+    and a warm-up is over.
 
     Source: Zhang et al., Understanding deep learning requires rethinking generalization (2017):
     random labels are memorised to a loss of zero while the test accuracy stays at chance.
@@ -77,7 +78,7 @@ class LabelsShuffled(Rule):
             yield self._renumbered(history, asked, mapped)
             return
         recent = joined(tail(trained, 0.2, 3))
-        if asked and _memorised(recent, asked[-1], classes):
+        if asked and _memorised(trained, recent, asked[-1], classes):
             yield self._memorised(history, trained, recent, asked[-1], classes)
         elif trained[-1].step + 1 >= STEPS and not (asked and _knows(asked[-1], classes)):
             half = joined(tail(trained, 0.5))
@@ -225,12 +226,21 @@ def _knows(asked: Examples, classes: int) -> bool:
     return asked.accuracy > guess + LEARNT / 2 and above_guessing(asked, classes) > SIGMAS
 
 
+def _repeated(trained: list[Examples]) -> bool:
+    """Whether photos came three times, unchanged."""
+    marks = joined(trained).fingerprints
+    return len(marks) > REPEATS * len(np.unique(marks))
+
+
 def _barely(trained: list[Examples], half: Examples, asked: list[Examples], classes: int) -> bool:
     """Whether what is right beyond guessing is a little memory of photos seen repeatedly."""
     little = half.accuracy < guessing_accuracy(half.labels, classes) + BARELY
-    marks = joined(trained).fingerprints
-    repeated = len(marks) > REPEATS * len(np.unique(marks))
-    return little and repeated and bool(asked) and above_guessing(asked[-1], classes) < SIGMAS
+    return (
+        little
+        and _repeated(trained)
+        and bool(asked)
+        and above_guessing(asked[-1], classes) < SIGMAS
+    )
 
 
 def _mapped(asked: Examples, classes: int) -> float:
@@ -249,9 +259,13 @@ def _mapped(asked: Examples, classes: int) -> float:
     return best if clear and varied and best > guess + LEARNT else 0.0
 
 
-def _memorised(recent: Examples, asked: Examples, classes: int) -> bool:
+def _memorised(trained: list[Examples], recent: Examples, asked: Examples, classes: int) -> bool:
     guess = guessing_accuracy(recent.labels, classes)
-    learnt = recent.accuracy > guess + LEARNT and above_guessing(recent, classes) > SIGMAS
+    again = trained[-1].step + 1 >= STEPS and _repeated(trained)
+    learnt = (
+        recent.accuracy > guess + (LEARNT / 2 if again else LEARNT)
+        and above_guessing(recent, classes) > SIGMAS
+    )
     varied = effective_classes(asked.predictions, classes) - 1
     varied /= max(effective_classes(asked.labels, classes) - 1, 0.05)
     return learnt and varied > VARIETY and above_guessing(asked, classes) < SIGMAS
