@@ -10,19 +10,18 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from houndsight.debugger.history import History
+from houndsight.debugger.hook import opening
 from houndsight.debugger.hook.activations import ActivationWatch, first_tensor
 from houndsight.debugger.hook.callback import Callback
 from houndsight.debugger.hook.collector import Collector
@@ -39,25 +38,12 @@ from houndsight.debugger.record import Mode
 from houndsight.debugger.structure import LossRecord, Structure
 from houndsight.debugger.tensor_log import TensorLog
 from houndsight.debugger.tensor_writer import TensorWriter
-from houndsight.errors import SettingError
-from houndsight.findings import Cause, Finding, Severity
-from houndsight.runs import Run, RunStatus
-
-if TYPE_CHECKING:
-    pass
+from houndsight.findings import Finding
+from houndsight.runs import RunStatus
 
 __all__ = ["Hook"]
 
 LOG = logging.getLogger("houndsight.debugger")
-COLLECTIONS: Mapping[str, tuple[str, str]] = {
-    "weights": ("parameters", "weight"),
-    "biases": ("parameters", "bias"),
-    "gradients": ("gradients", ""),
-}
-"""SageMaker's collections of tensors that can be kept whole at save intervals, and what is in
-each: a group, and how the names end."""
-SUMMARIES = ("losses", "default")
-Rules = "str | Iterable[str | Rule] | Mapping[str, Mapping[str, Any]]"
 
 
 class Hook:
@@ -98,16 +84,16 @@ class Hook:
         actions: Iterable[Callable[[Finding], None]] = (),
         facts: Mapping[str, Any] | None = None,
     ) -> None:
-        _check(model, save_interval)
+        opening.check(model, save_interval)
         self.model, self.rules, self.actions = model, rules, tuple(actions)
-        self._kept = _collections(collections)
-        self.inner, self.compiled = _unwrapped(model)
+        self._kept = opening.collections(collections)
+        self.inner, self.compiled = opening.unwrapped(model)
         self._facts = dict(facts or {})
         self.classes = classes if isinstance(classes, int) or classes is None else len(classes)
         if classes is not None and not isinstance(classes, int):
             self._facts.setdefault("classes", list(classes))
-        self.run = _open_run(folder)
-        self.rank = _rank()
+        self.run = opening.open_run(folder)
+        self.rank = opening.rank()
         self.log_folder = tensors_folder(self.run.folder, self.rank)
         self._lock = threading.Lock()
         self._told: list[Finding] = []
@@ -147,7 +133,7 @@ class Hook:
         )
         self._scope = LossScope(loss, self.collector.saw_loss, failed)
         self._handles += self._scope.handles
-        for one in _listed(optimizer):
+        for one in opening.listed(optimizer):
             self.collector.meet(one)
         self._watch_root()
         self._watch_optimizers(optimizer)
@@ -236,7 +222,7 @@ class Hook:
                 register_optimizer_step_pre_hook(before),
                 register_optimizer_step_post_hook(after),
             ]
-        for one in _listed(optimizer):
+        for one in opening.listed(optimizer):
             self._handles += [
                 one.register_step_pre_hook(before),
                 one.register_step_post_hook(after),
@@ -391,7 +377,7 @@ class Hook:
         if self._own:
             return
         LOG.warning("The hook failed and watches no longer: %s: %s", type(error).__name__, error)
-        finding = _failure(error)
+        finding = opening.failure(error)
         self._own.append(finding)
         self._detach()
         self.run.add_findings([finding])
@@ -405,87 +391,7 @@ class Hook:
         ]
 
 
-def _failure(error: BaseException) -> Finding:
-    return Finding(
-        rule="HookFailed",
-        where="",
-        severity=Severity.INFO,
-        title=f"The hook failed and watches no longer: {type(error).__name__}: {error}.",
-        causes=(
-            Cause(
-                text="The hook has a fault of its own, or met something it does not know; the "
-                "training goes on unharmed.",
-                fix="Report it with the model's code; what was recorded until then stands.",
-                score=1.0,
-            ),
-        ),
-    )
-
-
 def _close_weakly(reference: weakref.ref[Hook]) -> None:
     hook = reference()
     if hook is not None and hook._pipeline._owner == os.getpid():
         hook.close()
-
-
-def _check(model: Any, save_interval: int) -> None:
-    if not isinstance(model, nn.Module):
-        raise SettingError(f"model is a {type(model).__name__}; it must be a torch.nn.Module.")
-    if isinstance(save_interval, bool) or not isinstance(save_interval, int) or save_interval < 1:
-        raise SettingError(f"save_interval is {save_interval!r}; it must be at least 1 step.")
-
-
-def _collections(names: Iterable[str]) -> list[tuple[str, str]]:
-    names = [names] if isinstance(names, str) else list(names)
-    for name in names:
-        if name not in COLLECTIONS and name not in SUMMARIES:
-            known = ", ".join((*COLLECTIONS, *SUMMARIES))
-            raise SettingError(f"There is no collection {name!r}; there are: {known}.")
-    return [COLLECTIONS[name] for name in names if name in COLLECTIONS]
-
-
-def _listed(optimizer: Any) -> list[torch.optim.Optimizer]:
-    if optimizer is None:
-        return []
-    listed = list(optimizer) if isinstance(optimizer, list | tuple) else [optimizer]
-    for one in listed:
-        if not isinstance(one, torch.optim.Optimizer):
-            raise SettingError(
-                f"optimizer is a {type(one).__name__}; it must be a torch.optim.Optimizer."
-            )
-    return listed
-
-
-def _unwrapped(model: nn.Module) -> tuple[nn.Module, bool]:
-    """The module that has the parameters, and whether it is compiled."""
-    compiled = False
-    while True:
-        if hasattr(model, "_orig_mod"):
-            original: Any = model._orig_mod
-            model, compiled = original, True
-        elif isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
-            model = model.module
-        else:
-            break
-    return model, compiled or getattr(model, "_compiled_call_impl", None) is not None
-
-
-def _open_run(folder: Path | str | None) -> Run:
-    if folder is None:
-        script = Path(sys.argv[0]).stem or "training"
-        folder = Path("runs") / f"{script}-{time.strftime('%Y%m%d-%H%M%S')}"
-        number = 2
-        while (folder / "run.json").exists():
-            folder = folder.with_name(f"{folder.name.partition('.')[0]}.{number}")
-            number += 1
-    folder = Path(folder)
-    if (folder / "run.json").exists():
-        return Run.open(folder)
-    return Run.create(folder, kind="job", config={})
-
-
-def _rank() -> int:
-    distributed = torch.distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_rank()
-    return int(os.environ.get("RANK", "0"))

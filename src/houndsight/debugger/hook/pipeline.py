@@ -13,9 +13,10 @@ import psutil
 import torch
 
 from houndsight.debugger.blocks import Block
+from houndsight.debugger.hook.making import AnyBlock
 from houndsight.debugger.hook.outcomes import target_kind
 from houndsight.debugger.hook.recording import Chunk, Step
-from houndsight.debugger.hook.reducer import AnyBlock, Reducer
+from houndsight.debugger.hook.reducer import Reducer
 from houndsight.debugger.hook.sampling import to_numpy
 from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.debugger.structure import LossRecord

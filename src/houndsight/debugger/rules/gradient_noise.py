@@ -77,7 +77,7 @@ class GradientNoise(Rule):
                 title=(
                     f"Steps of {examples} examples went nowhere: the loss was "
                     f"{number(start)} and is {number(end)} after {len(values):,} steps, though "
-                    f" each changes the weights by {number(moved)} of their length."
+                    f"each changes the weights by {number(moved)} of their length."
                 ),
                 causes=(
                     Cause(
