@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from houndsight.debugger.actions import Stop, TrainingStoppedError, Webhook
     from houndsight.debugger.history import History
     from houndsight.debugger.hook import Hook, HookListener
     from houndsight.debugger.record import Group, Mode, Row, Statistic
@@ -20,8 +21,11 @@ __all__ = [
     "Mode",
     "Row",
     "Statistic",
+    "Stop",
     "Structure",
     "TensorLog",
+    "TrainingStoppedError",
+    "Webhook",
     "read_history",
 ]
 
@@ -33,8 +37,11 @@ _HOMES = {
     "Mode": "record",
     "Row": "record",
     "Statistic": "record",
+    "Stop": "actions",
     "Structure": "structure",
     "TensorLog": "tensor_log",
+    "TrainingStoppedError": "actions",
+    "Webhook": "actions",
     "read_history": "tensor_log",
 }
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from houndsight.debugger.actions import TrainingStoppedError
+
 __all__ = ["Callback"]
 
 
@@ -18,6 +20,8 @@ def _nothing() -> Callable[..., None]:
 
 class Callback:
     """Calls `function` unless PyTorch is compiling; an error goes to `failed` and no further.
+
+    Only `TrainingStoppedError` passes: a person asked for it.
 
     A deep copy of a hooked model (an average of the weights, say) must not be watched, and a
     pickled one must load where Houndsight is not installed: copies of it do nothing.
@@ -35,6 +39,8 @@ class Callback:
             return
         try:
             self.function(*args)
+        except TrainingStoppedError:
+            raise
         except Exception as error:
             self.failed(error)
 

@@ -8,6 +8,7 @@ one line in the log and a finding, and the training goes on.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
@@ -20,6 +21,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from houndsight.debugger.actions import Action, Actions, TrainingStoppedError
 from houndsight.debugger.history import History
 from houndsight.debugger.hook import opening
 from houndsight.debugger.hook.activations import ActivationWatch, first_tensor
@@ -29,6 +31,7 @@ from houndsight.debugger.hook.coverage import coverage_of, precision_of
 from houndsight.debugger.hook.dataflow import FirstForward
 from houndsight.debugger.hook.describe import describe
 from houndsight.debugger.hook.functional import FunctionalMode, may_watch
+from houndsight.debugger.hook.live import Live, by_name
 from houndsight.debugger.hook.lossscope import LossScope
 from houndsight.debugger.hook.pipeline import Pipeline, tensors_folder
 from houndsight.debugger.hook.recording import Forward
@@ -38,6 +41,7 @@ from houndsight.debugger.record import Mode
 from houndsight.debugger.structure import LossRecord, Structure
 from houndsight.debugger.tensor_log import TensorLog
 from houndsight.debugger.tensor_writer import TensorWriter
+from houndsight.errors import RunError
 from houndsight.findings import Finding
 from houndsight.runs import RunStatus
 
@@ -62,7 +66,10 @@ class Hook:
         save_interval: steps between exact statistics and, with `collections`, whole tensors.
         collections: of which tensors are kept whole: `weights`, `biases`, `gradients`.
         classes: how many there are, or their names.
-        actions: functions that get each finding when it is new or changed.
+        actions: `Stop()`, `Webhook(url=…)` or functions, told each finding when it is opened,
+            graver, resolved or open again.
+        live: whether a process of its own judges while it trains, so that findings and actions
+            come without `findings()` being called.
         facts: what else is known, such as how photos are prepared.
 
     Raises:
@@ -81,11 +88,13 @@ class Hook:
         save_interval: int = 500,
         collections: Iterable[str] = (),
         classes: int | Sequence[str] | None = None,
-        actions: Iterable[Callable[[Finding], None]] = (),
+        actions: Iterable[Action] = (),
+        live: bool = False,
         facts: Mapping[str, Any] | None = None,
     ) -> None:
         opening.check(model, save_interval)
-        self.model, self.rules, self.actions = model, rules, tuple(actions)
+        judges = by_name(rules) if live else "none"
+        self.model, self.rules, self.actions = model, rules, Actions(actions)
         self._kept = opening.collections(collections)
         self.inner, self.compiled = opening.unwrapped(model)
         self._facts = dict(facts or {})
@@ -105,6 +114,7 @@ class Hook:
         self._groups: Any = None
         self._handles: list[Any] = []
         self._build(loss, optimizer, save_interval)
+        self._live = Live(self.run.folder, judges, self.actions) if live and not self.rank else None
         atexit.register(_close_weakly, weakref.ref(self))
 
     def _build(self, loss: Any, optimizer: Any, save_interval: int) -> None:
@@ -147,6 +157,10 @@ class Hook:
             self.model.register_forward_pre_hook(before, with_kwargs=True),
             self.model.register_forward_hook(after, always_call=True),
         ]
+
+    def take_in(self, args: Any) -> None:
+        """Watch the call of the model that is under way, of which its own hooks heard nothing."""
+        Callback(self._before_forward, self._fail)(self.model, args, {})
 
     def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if module is not self.model:
@@ -231,6 +245,7 @@ class Hook:
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         if not self._holds(optimizer):
             return
+        self.actions.stop_when_asked()
         self._scope.leave()
         closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
         self.collector.before_step(optimizer, closure=closure is not None)
@@ -329,11 +344,9 @@ class Hook:
         found = [*judge(make_rules(self.rules), history).findings, *self._own]
         news = changed(self._told, found)
         self._told = found
-        if news and self.rank == 0:
+        if news and self.rank == 0 and not (self._live and self._live.judging):
             self.run.add_findings(news)
-        for finding in news:
-            for action in self.actions:
-                action(finding)
+        self.actions.tell(found)
         return found
 
     def close(self) -> None:
@@ -349,6 +362,11 @@ class Hook:
         self._pipeline.close(ended=True)
         if self.rank == 0 and self.run.status == RunStatus.RUNNING:
             self.run.set_status(RunStatus.COMPLETED)
+        if self._live is not None:
+            self._live.close()
+            if self.actions.actions:
+                with contextlib.suppress(RunError):
+                    self.findings()
 
     def __enter__(self) -> Self:
         return self
@@ -360,7 +378,9 @@ class Hook:
         traceback: TracebackType | None,
     ) -> None:
         if error is not None and self.rank == 0:
-            self.run.set_status(RunStatus.FAILED, f"{type(error).__name__}: {error}")
+            stopped = isinstance(error, TrainingStoppedError | KeyboardInterrupt)
+            status = RunStatus.STOPPED if stopped else RunStatus.FAILED
+            self.run.set_status(status, f"{type(error).__name__}: {error}")
         self.close()
 
     def _detach(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from houndsight.debugger.actions import TrainingStoppedError
 from houndsight.debugger.hook.hook import Hook
 from houndsight.events import (
     BatchLoaded,
@@ -77,6 +78,8 @@ class _DrivenHook(Hook):
     def hear(self, event: Event) -> None:
         try:
             self._hear(event)
+        except TrainingStoppedError:
+            raise
         except Exception as error:
             self._fail(error)
 
