@@ -1,0 +1,59 @@
+"""Healthy trainings: the usual recipe of each network, and the same made hard."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from fault_suite.spec import Spec
+
+__all__ = ["VARIANTS", "recipe", "variant"]
+
+CAREFUL = ("plain", "vit", "mixer", "convnext")
+"""Networks without BatchNorm, or with attention, which take smaller steps."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "small data": {"examples": 80, "batch_size": 16, "steps": 150},
+    "strong augmentation": {"augmentation": "strong", "steps": 300},
+    "label noise 10 %": {"label_noise": 0.1},
+    "warm-up": {"warmup": 60},
+    "label smoothing": {"label_smoothing": 0.1},
+    "mixup": {"mixup": True, "steps": 300},
+    "accumulation": {"accumulation": 4, "batch_size": 8, "steps": 120},
+    "dropout": {"dropout": 0.3},
+    "cosine": {"schedule": "cosine"},
+    "batch of 8": {"batch_size": 8, "steps": 400},
+    "batch of 128": {"batch_size": 128, "steps": 100},
+    "imbalance 5:1": {"imbalance": 5.0},
+    "gradient clipping": {"clip_norm": 1.0},
+    "few steps": {"steps": 40},
+    "many steps": {"steps": 500, "schedule": "cosine"},
+    "frozen backbone": {"frozen": "backbone", "steps": 150},
+}
+"""What changes in each kind of hard but healthy training."""
+
+
+def recipe(network: str, data: str, optimizer: str, start: str, seed: int) -> Spec:
+    """The healthy training of a cell."""
+    careful = network in CAREFUL
+    rates = {"sgd": 0.02 if careful else 0.05, "adam": 1e-3 if careful else 2e-3}
+    rate = rates[optimizer] * (0.4 if start == "transfer" else 1.0)
+    return Spec(
+        network=network,
+        data=data,
+        optimizer=optimizer,
+        start=start,
+        seed=seed,
+        learning_rate=rate,
+        weight_decay=5e-4 if optimizer == "sgd" else 0.0,
+    )
+
+
+def variant(spec: Spec, name: str) -> Spec:
+    """`spec` made hard; smaller batches go with smaller steps, larger ones with larger."""
+    changed = replace(spec, **VARIANTS[name])
+    if name == "frozen backbone":
+        return replace(changed, start="transfer", learning_rate=spec.learning_rate * 2.5)
+    if name == "batch of 8":
+        return replace(changed, learning_rate=spec.learning_rate * 0.4)
+    return changed

@@ -1,0 +1,127 @@
+"""A training in plain values: what faults change, and what a proposed fix may change back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+__all__ = ["Spec"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """Everything that decides a training; the defaults are a healthy one."""
+
+    network: str
+    data: str
+    optimizer: str
+    """`sgd` or `adam`."""
+    start: str
+    """`scratch`, or `transfer`: from weights trained on other classes."""
+    seed: int
+    learning_rate: float
+    steps: int = 200
+    batch_size: int = 32
+
+    # -- the optimizer
+    momentum: float = 0.9
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 5e-4
+    schedule: str = "constant"
+    """`constant` or `cosine`."""
+    warmup: int = 0
+    """Steps over which the learning rate rises."""
+    step_factor: float = 1.0
+    """What the learning rate is multiplied by after every step."""
+    bump: float = 1.0
+    """What the learning rate is multiplied by for five steps in the middle."""
+    backbone_factor: float = 1.0
+    """The backbone's learning rate, as a multiple of the head's."""
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    accumulation: int = 1
+    zero_grad: str = "before"
+    """`before` the backward pass, `never`, or `between` it and the step."""
+    held: str = "all"
+    """What the optimizer holds: `all`, `head`, `backbone`, `all but one`, or a `stale` model."""
+    rebuilt: bool = False
+    """Whether the optimizer is made anew at every step."""
+    stepped_every: int = 1
+    """Of how many backward passes one is followed by a step; the others' gradients are lost."""
+
+    # -- the loss
+    loss: str = "cross_entropy"
+    """`cross_entropy`, `nll`, `mse` or `l1`."""
+    output: str = "none"
+    """What the network applies to its logits: `softmax`, `sigmoid`, `relu`, `batch softmax`."""
+    loss_factor: float = 1.0
+    loss_examples: int | None = None
+    """How many examples of a batch the loss is taken of; None: all."""
+    label_smoothing: float = 0.0
+    zero_weight: bool = False
+    """Whether the first two classes have the weight 0."""
+    ignored_class: int | None = None
+    penalty: float = 0.0
+    """Times the sum of all squared weights, added to the loss."""
+
+    # -- the network
+    pretrained: bool = True
+    """Whether the weights of a transfer are loaded."""
+    frozen: str = "none"
+    """`none`, `backbone` or `head`."""
+    misspelt: bool = False
+    """Whether freezing sets `require_grad`."""
+    detached: bool = False
+    """Whether the features are computed under `no_grad`."""
+    redrawn: bool = False
+    """Whether the weights are drawn anew at every epoch."""
+    mode: str = "train"
+    """`train`, `eval`, or `lost`: `train()` is not called again after an evaluation."""
+    evaluation_mode: str = "eval"
+    initialisation: str = "default"
+    activation: str = "default"
+    dropout: float = 0.0
+    batchnorm_momentum: float = 0.1
+    head_outputs: int | None = None
+
+    # -- the data
+    inputs: str = "normalised"
+    evaluation_inputs: str = "same"
+    labels: str = "true"
+    evaluation_labels: str = "true"
+    label_noise: float = 0.0
+    order: str = "shuffled"
+    """`shuffled`, `sorted`, `one batch`, or `first tenth`."""
+    augmentation: str = "none"
+    mixup: bool = False
+    examples: int | None = None
+    imbalance: float = 1.0
+    missing_class: bool = False
+    leak: bool = False
+    balance: str = "none"
+    patience: int | None = None
+    """Given: the best evaluation counts and not the last."""
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that name this training."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    @property
+    def cell(self) -> tuple[str, str, str, str]:
+        """Network, data, optimizer and start: what a fault and its healthy twin share."""
+        return (self.network, self.data, self.optimizer, self.start)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Self:
+        """The spec of these values."""
+        return cls(**record)
