@@ -2,38 +2,138 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from houndsight.cli.diagnosis import likely_causes, print_diagnosis
+from houndsight.wording import plural
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from houndsight.findings import Finding
 
-__all__ = ["findings", "print_findings"]
+__all__ = ["findings", "print_findings", "print_rules"]
 
 SHOWN_OF_A_RULE = 3
 SHOWN_EXAMPLES = 3
+FOLLOW_SECONDS = 0.5
 
 
 def findings(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on, and tell findings as they appear.")
+    ] = False,
+    rules: Annotated[
+        bool, typer.Option("--rules", help="List every rule: whether it judged, or why not.")
+    ] = False,
 ) -> None:
     """List a run's findings, the gravest first; works while it trains and long afterwards."""
     from rich.console import Console
 
     from houndsight.runs import Run
 
-    found = Run.open(run_folder).findings()
+    run = Run.open(run_folder)
+    _judge_if_never_judged(run_folder)
+    if rules:
+        print_rules(run_folder, Console(), as_json=as_json)
+        return
+    if follow:
+        _follow(run_folder, Console(), as_json=as_json)
+        return
+    found = run.findings()
     if as_json:
         for finding in found:
             typer.echo(json.dumps(finding.to_json(), default=str))
         return
-    print_findings(found, Console(), examples=True)
+    console = Console()
+    if likely_causes(found):
+        print_diagnosis(found, console)
+        console.print()
+    print_findings(found, console, examples=True)
+
+
+def _judge_if_never_judged(run_folder: Path) -> None:
+    """A hook without `live` leaves a log of tensors and no verdict, or an old one."""
+    written = [p.stat().st_mtime for p in run_folder.glob("tensors/rank-0/segment-*.arrow")]
+    verdict = run_folder / "rules.json"
+    if not written or (verdict.exists() and verdict.stat().st_mtime >= max(written)):
+        return
+    from houndsight.debugger.evaluator import judge_folder
+    from houndsight.debugger.watch.launch import evaluator_alive
+    from houndsight.errors import RunError
+
+    if not evaluator_alive(run_folder):
+        # A log that has just been begun, or that cannot be read, has no verdict yet.
+        with contextlib.suppress(RunError):
+            judge_folder(run_folder)
+
+
+def _follow(run_folder: Path, console: Console, *, as_json: bool) -> None:
+    """Tell findings until the run has ended."""
+    from houndsight.debugger.following import FindingsFollower
+    from houndsight.runs import Run, RunStatus
+
+    follower = FindingsFollower(run_folder / "findings.jsonl")
+    going_on = True
+    while going_on:
+        going_on = Run.open(run_folder).status == RunStatus.RUNNING
+        for finding in follower.news():
+            if as_json:
+                typer.echo(json.dumps(finding.to_json(), default=str))
+            else:
+                print_findings([finding], console)
+        time.sleep(FOLLOW_SECONDS if going_on else 0)
+    if not as_json:
+        console.print(f"The run is {Run.open(run_folder).status}.")
+
+
+def print_rules(run_folder: Path, console: Console, *, as_json: bool = False) -> None:
+    """Print what became of every rule.
+
+    Raises:
+        RunError: no rule has looked at the run yet.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    from houndsight.errors import RunError
+
+    try:
+        record = json.loads((run_folder / "rules.json").read_text())
+        verdicts = list(record["rules"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(
+            f"{run_folder} has no verdicts of rules: nothing of a training was recorded in it."
+        ) from error
+    if as_json:
+        for verdict in verdicts:
+            typer.echo(json.dumps(verdict))
+        return
+    table = Table(box=box.SIMPLE, show_edge=False)
+    for heading in ("rule", "standing", ""):
+        table.add_column(heading, no_wrap=heading == "rule")
+    for verdict in sorted(verdicts, key=lambda v: (v["standing"] != "judged", -v["findings"])):
+        count = f"{plural(verdict['findings'], 'finding')}" if verdict["findings"] else ""
+        table.add_row(verdict["rule"], verdict["standing"], escape(verdict["reason"] or count))
+    console.print(table)
+    console.print(_how_often(record), highlight=False, soft_wrap=True)
+
+
+def _how_often(record: dict[str, Any]) -> str:
+    looks = int(record.get("looks", 1))
+    text = f"Judged up to step {int(record.get('step', 0)):,} in {plural(looks, 'look')}"
+    if looks > 1:
+        text += f"; the widest gap between two was {int(record['widest_gap_steps']):,} steps"
+    return f"{text}, with {record.get('cpu_seconds', 0.0):.1f} s of processor time."
 
 
 def print_findings(found: list[Finding], console: Console, *, examples: bool = False) -> None:

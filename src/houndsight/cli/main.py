@@ -19,6 +19,7 @@ from houndsight.cli.predict import predict
 from houndsight.cli.report import report
 from houndsight.cli.run import run
 from houndsight.cli.serve import serve
+from houndsight.cli.watch import watch
 from houndsight.errors import HoundsightError
 
 __all__ = ["app", "main"]
@@ -48,6 +49,8 @@ app = typer.Typer(
 )
 for command in (run, check, predict, serve, compare, report, findings, config, cache):
     app.command(cls=Command)(command)
+# What follows the script's name is the script's.
+app.command(cls=Command, context_settings={"allow_interspersed_args": False})(watch)
 
 
 def _show_version(wanted: bool) -> None:

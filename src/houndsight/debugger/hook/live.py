@@ -30,6 +30,7 @@ class Live:
         self, run_folder: Path, rules: Mapping[str, Mapping[str, Any]] | str, actions: Actions
     ) -> None:
         self._process = start_evaluator(run_folder, rules)
+        (run_folder / "logs" / "evaluator.pid").write_text(str(self._process.pid))
         self._follower = FindingsFollower(run_folder / "findings.jsonl")
         # What an earlier training left in the folder is no news.
         self._follower.news()
