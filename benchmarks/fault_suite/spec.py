@@ -22,7 +22,7 @@ class Spec:
     """`scratch`, or `transfer`: from weights trained on other classes."""
     seed: int
     learning_rate: float
-    steps: int = 200
+    steps: int = 150
     batch_size: int = 32
 
     # -- the optimizer

@@ -1,0 +1,108 @@
+"""Batches of photos and labels, in whatever order and with whatever labels a spec asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fault_suite.photos import Photos
+from fault_suite.preparing import augmented, prepared
+from fault_suite.spec import Spec
+
+__all__ = ["Batches"]
+
+TRANSFER_PHOTOS = 400
+
+
+class Batches:
+    """Endless training batches of a spec."""
+
+    def __init__(self, spec: Spec, photos: Photos) -> None:
+        self.spec, self.classes = spec, photos.classes
+        self.generator = torch.Generator().manual_seed(spec.seed + 77)
+        self.images, true = prepared(spec, photos), photos.labels
+        if spec.start == "transfer":
+            self.images, true = self.images[:TRANSFER_PHOTOS], true[:TRANSFER_PHOTOS]
+        if spec.leak:
+            leaked = prepared(spec, _held_out(photos))
+            self.images = torch.cat([self.images, leaked])
+            true = torch.cat([true, photos.valid_labels])
+        kept = self._kept(true)
+        self.images, self.labels = self.images[kept], self._labels(true[kept])
+        self.valid_labels = photos.valid_labels
+        if spec.evaluation_labels == "permuted":
+            self.valid_labels = (self.valid_labels + 1) % photos.classes
+        self.begins_epoch = False
+
+    def _kept(self, labels: Tensor) -> Tensor:
+        """(k,) indices of the photos that are trained on."""
+        spec, last = self.spec, max(self.classes - 1, 1)
+        share = spec.imbalance ** (-labels.float() / last)
+        kept = torch.rand(len(labels), generator=self.generator) < share
+        if spec.missing_class:
+            kept &= labels != last
+        indices = torch.nonzero(kept)[:, 0]
+        return indices[: spec.examples] if spec.examples else indices
+
+    def _labels(self, labels: Tensor) -> Tensor:
+        kind = self.spec.labels
+        if kind == "shuffled":
+            return labels[torch.randperm(len(labels), generator=self.generator)]
+        if kind == "merged":
+            return labels - labels % 2
+        if kind == "constant":
+            return torch.zeros_like(labels)
+        if not self.spec.label_noise:
+            return labels
+        wrong = torch.rand(len(labels), generator=self.generator) < self.spec.label_noise
+        drawn = torch.randint(self.classes, labels.shape, generator=self.generator)
+        return torch.where(wrong, drawn, labels)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        while True:
+            order = self._order()
+            self.begins_epoch = True
+            size = min(self.spec.batch_size, len(order))
+            for first in range(0, len(order) - size + 1, size):
+                yield self._batch(order[first : first + size])
+                self.begins_epoch = False
+
+    def _order(self) -> Tensor:
+        kind, count = self.spec.order, len(self.labels)
+        if kind == "sorted":
+            return torch.argsort(self.labels, stable=True)
+        if kind == "one batch":
+            return torch.arange(min(self.spec.batch_size, count))
+        if kind == "first tenth":
+            count = max(count // 10, 1)
+        if self.spec.balance == "sampling":
+            counts = torch.bincount(self.labels, minlength=self.classes).clamp(min=1)
+            weights = 1 / counts[self.labels].float()
+            return torch.multinomial(weights, count, replacement=True, generator=self.generator)
+        return torch.randperm(count, generator=self.generator)
+
+    def _batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        images = augmented(self.images[chosen], self.spec.augmentation, self.generator)
+        if self.spec.augmentation == "accumulating":
+            self.images[chosen] = images
+        if not self.spec.mixup:
+            return images, self.labels[chosen]
+        share = float(torch.rand((), generator=self.generator))
+        other = torch.randperm(len(chosen), generator=self.generator)
+        hot = torch.nn.functional.one_hot(self.labels[chosen], self.classes).float()
+        mixed = share * hot + (1 - share) * hot[other]
+        return share * images + (1 - share) * images[other], mixed
+
+
+def _held_out(photos: Photos) -> Photos:
+    return Photos(
+        photos.valid_images,
+        photos.valid_labels,
+        photos.valid_images,
+        photos.valid_labels,
+        photos.classes,
+        photos.mean,
+        photos.std,
+    )

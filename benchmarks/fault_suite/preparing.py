@@ -1,0 +1,88 @@
+"""How photos get into the network: normalising, and every way of getting that wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fault_suite.photos import Photos
+from fault_suite.spec import Spec
+
+__all__ = ["augmented", "evaluated", "prepared"]
+
+
+def _normalised(images: Tensor, photos: Photos) -> Tensor:
+    return (images - photos.mean) / photos.std
+
+
+def _not_finite(images: Tensor, photos: Photos) -> Tensor:
+    """One photo in two hundred has a pixel that is not a number."""
+    spoilt = _normalised(images, photos).clone()
+    spoilt[::200, 0, 0, 0] = float("nan")
+    return spoilt
+
+
+def _low_resolution(images: Tensor, photos: Photos) -> Tensor:
+    small = torch.nn.functional.avg_pool2d(images, 4)
+    size = images.shape[-1]
+    return _normalised(torch.nn.functional.interpolate(small, size=size), photos)
+
+
+def _reshaped(images: Tensor, photos: Photos) -> Tensor:
+    """Height, width and channel read as channel, height and width."""
+    return _normalised(images.permute(0, 2, 3, 1).reshape(images.shape), photos)
+
+
+WAYS: dict[str, Callable[[Tensor, Photos], Tensor]] = {
+    "normalised": _normalised,
+    "unit": lambda images, _: images,
+    "255": lambda images, _: images * 255,
+    "twice": lambda images, photos: _normalised(_normalised(images, photos), photos),
+    "divided twice": lambda images, _: images / 255,
+    "constant": lambda images, photos: _normalised(torch.zeros_like(images), photos),
+    "not finite": _not_finite,
+    "bgr": lambda images, photos: _normalised(images.flip(1), photos),
+    "inverted": lambda images, photos: _normalised(1 - images, photos),
+    "upside down": lambda images, photos: _normalised(images.flip(2), photos),
+    "reshaped": _reshaped,
+    "low resolution": _low_resolution,
+}
+
+
+def prepared(spec: Spec, photos: Photos) -> Tensor:
+    """The training photos as the script prepares them."""
+    return WAYS[spec.inputs](photos.images, photos)
+
+
+def evaluated(spec: Spec, photos: Photos) -> Tensor:
+    """The validation photos as the script prepares them."""
+    way = spec.inputs if spec.evaluation_inputs == "same" else spec.evaluation_inputs
+    # Photos that cannot be decoded are among the training photos only.
+    return WAYS["normalised" if way == "not finite" else way](photos.valid_images, photos)
+
+
+def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """A batch, augmented; (n, 3, s, s) to the same."""
+    if kind == "none":
+        return images
+    noise = torch.randn(images.shape, generator=generator)
+    if kind == "accumulating":
+        return images.add_(0.7 * noise)
+    if kind == "destroying":
+        images = _erased(images, 0.85, generator)
+        return images + 1.5 * noise
+    moves = torch.randint(-2, 3, (2,), generator=generator).tolist()
+    images = torch.roll(images, moves, (2, 3))
+    level = 1 + 0.3 * torch.randn((len(images), 1, 1, 1), generator=generator)
+    return _erased(images * level + 0.15 * noise, 0.3, generator)
+
+
+def _erased(images: Tensor, edge: float, generator: torch.Generator) -> Tensor:
+    size = images.shape[-1]
+    side = max(int(edge * size), 1)
+    top, left = torch.randint(0, size - side + 1, (2,), generator=generator).tolist()
+    images = images.clone()
+    images[:, :, top : top + side, left : left + side] = 0
+    return images

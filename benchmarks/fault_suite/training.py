@@ -1,0 +1,244 @@
+"""The training loop of a script, with whatever a spec makes wrong in it."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fault_suite.batches import Batches
+from fault_suite.healthy import recipe
+from fault_suite.networks import Network, build
+from fault_suite.photos import Photos, photos
+from fault_suite.preparing import evaluated
+from fault_suite.spec import Spec
+from fault_suite.weights import initialise
+from houndsight.debugger import Hook
+from houndsight.findings import Finding
+
+__all__ = ["Outcome", "Training", "train"]
+
+EVALUATIONS = 6
+EVALUATION_BATCH = 100
+PRETRAINING_STEPS = 300
+
+
+@dataclass
+class Outcome:
+    """What a training came to."""
+
+    accuracy: float
+    """Of the script's own evaluation: the last one, or the best where it keeps the best."""
+    seconds: float
+    findings: list[Finding]
+    """What the hook said live, before it was closed."""
+
+
+class Training:
+    """One training of a spec.
+
+    Args:
+        spec: what is trained, and how.
+        weights: the folder where weights for transfer are kept.
+    """
+
+    def __init__(self, spec: Spec, weights: Path) -> None:
+        self.spec = spec
+        part = "scratch" if spec.start == "scratch" else "transfer"
+        self.photos = photos(spec.data, part, spec.seed)
+        torch.manual_seed(spec.seed)
+        self.model = build(spec, self.photos.size, self.photos.classes)
+        initialise(self.model, spec.initialisation)
+        if spec.start == "transfer" and spec.pretrained:
+            self.model.features.load_state_dict(_pretrained(spec, weights))
+        _freeze(self.model, spec)
+        self.batches = Batches(spec, self.photos)
+        self.criterion = _criterion(spec, self.photos, self.batches)
+        self.held = copy.deepcopy(self.model) if spec.held == "stale" else self.model
+        self.optimizer = self._optimizer()
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+
+    def hook(self, folder: Path) -> Hook:
+        """Watches it, as two lines in a script do."""
+        optimizer = None if self.spec.rebuilt else self.optimizer
+        return Hook(self.model, loss=self.criterion, optimizer=optimizer, folder=folder)
+
+    def run(self) -> list[float]:
+        """Train; the accuracies of the evaluations."""
+        spec, accuracies = self.spec, list[float]()
+        inputs, labels = evaluated(spec, self.photos), self.batches.valid_labels
+        every = max(spec.steps // EVALUATIONS, 1)
+        if spec.mode == "eval":
+            self.model.eval()
+        for step, micro_batches in zip(range(spec.steps), self._steps(), strict=False):
+            if spec.redrawn and self.batches.begins_epoch:
+                initialise(self.model, "default")
+            self._step(step, micro_batches)
+            if (step + 1) % every == 0:
+                accuracies.append(self._evaluate(inputs, labels))
+        return accuracies
+
+    def _steps(self) -> Iterator[list[tuple[Tensor, Tensor]]]:
+        batches = iter(self.batches)
+        while True:
+            yield [next(batches) for _ in range(self.spec.accumulation)]
+
+    def _step(self, step: int, micro_batches: list[tuple[Tensor, Tensor]]) -> None:
+        spec = self.spec
+        if spec.rebuilt:
+            self.optimizer = self._optimizer()
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * _share(spec, step)
+        if spec.zero_grad == "before":
+            self.held.zero_grad()
+            self.model.zero_grad()
+        for images, targets in micro_batches:
+            loss = self._loss(images, targets) * spec.loss_factor / spec.accumulation
+            torch.autograd.backward(loss)
+        if spec.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip_norm)
+        if spec.clip_value is not None:
+            nn.utils.clip_grad_value_(self.model.parameters(), spec.clip_value)
+        if spec.zero_grad == "between":
+            self.optimizer.zero_grad()
+        if (step + 1) % spec.stepped_every == 0:
+            self.optimizer.step()
+
+    def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
+        logits = self.model(images)
+        count = self.spec.loss_examples or len(logits)
+        logits, targets = logits[:count], targets[:count]
+        if self.spec.loss in ("mse", "l1"):
+            targets = nn.functional.one_hot(targets, logits.shape[1]).float()
+        loss: Tensor = self.criterion(logits, targets)
+        if self.spec.penalty:
+            squares = [(p**2).sum() for p in self.model.parameters()]
+            loss = loss + self.spec.penalty * torch.stack(squares).sum()
+        return loss
+
+    def _evaluate(self, images: Tensor, labels: Tensor) -> float:
+        if self.spec.evaluation_mode == "eval":
+            self.model.eval()
+        right = 0
+        with torch.no_grad():
+            for first in range(0, len(images), EVALUATION_BATCH):
+                some = slice(first, first + EVALUATION_BATCH)
+                logits = self.model(images[some])
+                if self.spec.loss in ("mse", "l1"):
+                    hot = nn.functional.one_hot(labels[some], logits.shape[1]).float()
+                    self.criterion(logits, hot)
+                else:
+                    self.criterion(logits, labels[some])
+                right += int((logits.argmax(1) == labels[some]).sum())
+        if self.spec.mode == "train":
+            self.model.train()
+        return right / len(images)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        spec, model = self.spec, self.held
+        rate = spec.learning_rate
+        backbone, head = list(model.features.parameters()), list(model.head.parameters())
+        if spec.held == "all but one":
+            largest = max(backbone, key=lambda parameter: parameter.numel())
+            backbone = [p for p in backbone if p is not largest]
+        groups: list[dict[str, Any]] = []
+        if spec.held != "head":
+            groups.append({"params": backbone, "lr": rate * spec.backbone_factor})
+        if spec.held != "backbone":
+            groups.append({"params": head, "lr": rate})
+        if len({group["lr"] for group in groups}) == 1:
+            groups = [{"params": [p for group in groups for p in group["params"]]}]
+        if spec.optimizer == "sgd":
+            return torch.optim.SGD(
+                groups, rate, momentum=spec.momentum, weight_decay=spec.weight_decay
+            )
+        betas = (spec.beta1, spec.beta2)
+        return torch.optim.Adam(
+            groups, rate, betas=betas, eps=spec.eps, weight_decay=spec.weight_decay
+        )
+
+
+def train(spec: Spec, weights: Path, folder: Path | None = None) -> Outcome:
+    """Train a spec, recorded into a run folder where one is given."""
+    training = Training(spec, weights)
+    started = time.perf_counter()
+    findings: list[Finding] = []
+    if folder is None:
+        accuracies = training.run()
+    else:
+        with training.hook(folder) as hook:
+            accuracies = training.run()
+            findings = hook.findings()
+    accuracy = accuracies[-1] if spec.patience is None else max(accuracies)
+    return Outcome(accuracy, time.perf_counter() - started, findings)
+
+
+def _share(spec: Spec, step: int) -> float:
+    """What the learning rate is multiplied by at a step."""
+    share = spec.step_factor**step
+    if spec.warmup:
+        share *= min(1.0, (step + 1) / spec.warmup)
+    if spec.schedule == "cosine":
+        share *= 0.5 * (1 + math.cos(math.pi * step / spec.steps))
+    middle = spec.steps // 2
+    return share * (spec.bump if middle <= step < middle + 5 else 1.0)
+
+
+def _freeze(model: Network, spec: Spec) -> None:
+    frozen = {"backbone": model.features, "head": model.head}.get(spec.frozen)
+    if frozen is None:
+        return
+    for parameter in frozen.parameters():
+        setattr(parameter, "require_grad" if spec.misspelt else "requires_grad", False)
+
+
+def _criterion(spec: Spec, data: Photos, batches: Batches) -> Any:
+    if spec.loss in ("mse", "l1"):
+        return nn.MSELoss() if spec.loss == "mse" else nn.L1Loss()
+    weight = None
+    outputs = spec.head_outputs or data.classes
+    if spec.zero_weight:
+        weight = torch.ones(outputs)
+        weight[:2] = 0
+    elif spec.balance == "weights":
+        counts = torch.bincount(batches.labels, minlength=outputs).clamp(min=1).float()
+        weight = counts.sum() / counts / outputs
+    ignored = -100 if spec.ignored_class is None else spec.ignored_class
+    if spec.loss == "nll":
+        return nn.NLLLoss(weight, ignore_index=ignored)
+    return nn.CrossEntropyLoss(weight, ignore_index=ignored, label_smoothing=spec.label_smoothing)
+
+
+def _pretrained(spec: Spec, folder: Path) -> dict[str, Tensor]:
+    """The features' weights after a healthy training on the data set's other classes."""
+    path = folder / f"{spec.network}-{spec.data}.pt"
+    if not path.exists():
+        source = recipe(spec.network, spec.data, "adam", "scratch", 0)
+        training = _SourceTraining(replace(source, steps=PRETRAINING_STEPS), folder)
+        training.run()
+        folder.mkdir(parents=True, exist_ok=True)
+        aside = path.with_suffix(".aside")
+        torch.save(training.model.features.state_dict(), aside)
+        aside.replace(path)
+    state: dict[str, Tensor] = torch.load(path)
+    return state
+
+
+class _SourceTraining(Training):
+    """On the classes that a transfer does not have."""
+
+    def __init__(self, spec: Spec, weights: Path) -> None:
+        super().__init__(spec, weights)
+        self.photos = photos(spec.data, "source", spec.seed)
+        torch.manual_seed(spec.seed)
+        self.model = build(spec, self.photos.size, self.photos.classes)
+        self.batches = Batches(spec, self.photos)
+        self.held = self.model
+        self.optimizer = self._optimizer()
