@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+    from houndsight.findings import Finding
+
 __all__ = [
     "BackwardEnded",
     "BatchLoaded",
@@ -24,6 +26,7 @@ __all__ = [
     "EvaluationForward",
     "EvaluationStarted",
     "Event",
+    "FindingMade",
     "Forecast",
     "ForwardEnded",
     "Listener",
@@ -87,6 +90,14 @@ class StageProgress(Event):
     done: int
     total: int | None = None
     text: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FindingMade(Event):
+    """A rule found something in the training under way, or sees it differently than before."""
+
+    stage: str
+    finding: Finding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,10 +178,11 @@ class EvaluationStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationForward(Event):
-    """Logits `(batch, classes)` of a batch of the split."""
+    """Logits `(batch, classes)` of a batch of the split, and what went in."""
 
     split: str
     step: int
+    inputs: Tensor
     logits: Tensor
     targets: Tensor
 

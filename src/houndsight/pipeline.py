@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from houndsight.config import Settings, require_cache_home
 from houndsight.data.settings import DataSettings
+from houndsight.debugger.settings import DebuggerSettings
 from houndsight.errors import RunError, SettingError
 from houndsight.events import Emitter, Listener
 from houndsight.models.settings import ModelSettings
@@ -33,6 +34,7 @@ SECTIONS: tuple[type[Settings], ...] = (
     ModelSettings,
     TuningSettings,
     Recipe,
+    DebuggerSettings,
 )
 
 
@@ -46,6 +48,7 @@ class RunConfig:
     models: ModelSettings = field(default_factory=ModelSettings)
     tuning: TuningSettings = field(default_factory=TuningSettings)
     training: Recipe = field(default_factory=Recipe)
+    debugger: DebuggerSettings = field(default_factory=DebuggerSettings)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values by section, as they stand in `run.json`."""
@@ -153,11 +156,22 @@ def _stages(record: Run, config: RunConfig, emit: Emitter) -> None:
 
 def _learn(context: Context, photos: ImageFolder, chosen: Backbone) -> None:
     """From the first feature to the report."""
-    from houndsight.stages import evaluate, explain, features, plan, report, save, train, tune
+    from houndsight.stages import (
+        evaluate,
+        explain,
+        features,
+        look,
+        plan,
+        report,
+        save,
+        train,
+        tune,
+    )
 
     planned = plan.fix(context, photos, chosen)
     table = features.compute(context, photos, chosen)
     search = tune.search(context, table, planned)
+    look.look(context, photos, chosen, search)
     trained = train.fit(context, photos, chosen, search, planned)
     judged = evaluate.evaluate(context, photos, table, trained, search)
     explain.find(context, photos, table, trained, judged, search)

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -24,7 +25,7 @@ from typing import Any
 
 from houndsight.errors import RunError, RunLockedError
 from houndsight.files import append_json_line, read_json_lines, write_atomic
-from houndsight.findings import Finding, FindingLog, read_findings
+from houndsight.findings import Finding, FindingLog, State, read_findings
 
 __all__ = ["MetricsLog", "Run", "RunStatus"]
 
@@ -278,8 +279,26 @@ class Run:
         FindingLog(self.folder / "findings.jsonl").write(findings)
 
     def findings(self) -> list[Finding]:
-        """All findings so far, folded by key, gravest first."""
-        return read_findings(self.folder / "findings.jsonl")
+        """All findings so far, folded by key, gravest first, with those of what was watched.
+
+        Of those, `where` begins with the part's name: `fine-tuning: layer4.0.conv1`.
+        """
+        found = read_findings(self.folder / "findings.jsonl")
+        for name, part in self.watched.items():
+            found += [_within(name, finding) for finding in part.findings()]
+        return sorted(found, key=lambda f: (f.state == State.RESOLVED, f.severity.rank))
+
+    @property
+    def watched(self) -> dict[str, Run]:
+        """The parts of the run that were watched, each a run folder of its own, by name."""
+        return {
+            path.parent.name: Run.open(path.parent)
+            for path in sorted(self.folder.glob("watched/*/run.json"))
+        }
+
+    def watched_folder(self, name: str) -> Path:
+        """Where a watched part of the run is recorded."""
+        return self.folder / "watched" / name
 
     def _directory(self, name: str) -> Path:
         path = self.folder / name
@@ -308,6 +327,10 @@ class MetricsLog:
                     row[key] = float(value)
             rows.append(row)
         return [row for row in rows if split is None or row.get("split") == split]
+
+
+def _within(part: str, finding: Finding) -> Finding:
+    return replace(finding, where=f"{part}: {finding.where}" if finding.where else part)
 
 
 def _environment() -> dict[str, Any]:

@@ -277,6 +277,8 @@ def test_a_fault_of_the_writer_ends_the_watching_too(
         optimizer.step()
     hook.flush()
     assert not hook.alive
+    criterion(model(images), labels).backward()
+    assert not _get_current_function_mode_stack()
     hook.close()
 
 

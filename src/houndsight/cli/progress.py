@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from houndsight.events import Event, Forecast, StageEnded, StageProgress, StageStarted
+from houndsight.events import Event, FindingMade, Forecast, StageEnded, StageProgress, StageStarted
 from houndsight.wording import duration
 
 __all__ = ["ProgressDisplay"]
@@ -56,6 +56,8 @@ class ProgressDisplay:
     def __call__(self, event: Event) -> None:
         if isinstance(event, Forecast):
             self._say(f"[dim]{escape(event.text)}[/dim]")
+        elif isinstance(event, FindingMade):
+            self._found(event)
         elif isinstance(event, StageStarted):
             self._start(event)
         elif isinstance(event, StageProgress):
@@ -94,6 +96,11 @@ class ProgressDisplay:
             self._progress.remove_task(stage.task)
         text = escape(event.text or event.stage)
         self._say(f"[green]✓[/green] {text} [dim]{duration(event.seconds)}[/dim]")
+
+    def _found(self, event: FindingMade) -> None:
+        finding = event.finding
+        mark = "[red]✗[/red]" if finding.severity == "error" else "[yellow]![/yellow]"
+        self._say(f"{mark} {escape(finding.title)} [dim]{event.stage}, {finding.rule}[/dim]")
 
     def _say(self, line: str) -> None:
         """Print a line; in a log it stays one line, however long."""

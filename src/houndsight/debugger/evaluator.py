@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from houndsight.debugger.history import History
-from houndsight.debugger.judge import Judgement, changed, judge
+from houndsight.debugger.judge import Judgement, Standing, Verdict, changed, judge
 from houndsight.debugger.rules import make_rules
 from houndsight.debugger.rules.base import Rule
 from houndsight.debugger.tensor_log import Follower, TensorLog
@@ -42,13 +42,29 @@ AWAIT_SECONDS = 60.0
 
 
 class Evaluator:
-    """Judges one run folder again and again, and writes what is new."""
+    """Judges one run folder again and again, and writes what is new.
+
+    Args:
+        run_folder: where the tensor log is, and where findings and verdicts go.
+        rules: who judges.
+        left_out: rules that do not, with the reason, to stand beside the verdicts.
+        clock: gives the time in seconds since the epoch.
+    """
 
     def __init__(
-        self, run_folder: Path, rules: Sequence[Rule], *, clock: Callable[[], float] = time.time
+        self,
+        run_folder: Path,
+        rules: Sequence[Rule],
+        *,
+        left_out: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.run_folder = run_folder
         self.rules = list(rules)
+        self._left_out = [
+            Verdict(name, Standing.NOT_APPLICABLE, reason)
+            for name, reason in (left_out or {}).items()
+        ]
         self._clock = clock
         self._findings_file = run_folder / "findings.jsonl"
         names = {rule.name for rule in self.rules} | {"RuleFailed"}
@@ -126,15 +142,21 @@ class Evaluator:
             "widest_gap_steps": self._widest_gap,
             "cpu_seconds": round(self._seconds, 3),
             "ended": self.ended,
-            "rules": [asdict(verdict) for verdict in judgement.verdicts],
+            "rules": [asdict(verdict) for verdict in (*judgement.verdicts, *self._left_out)],
         }
         write_atomic(self.run_folder / "rules.json", json.dumps(record).encode())
 
 
 def judge_folder(
-    run_folder: Path, rules: Sequence[Rule] | None = None, *, now: float | None = None
+    run_folder: Path,
+    rules: Sequence[Rule] | None = None,
+    *,
+    left_out: Mapping[str, str] | None = None,
+    now: float | None = None,
 ) -> list[Finding]:
     """Judge a recorded run once and write its findings; returns them, the gravest first.
+
+    See `Evaluator`; without `rules` all of them judge.
 
     Raises:
         RunError: the folder holds no tensor log.
@@ -142,7 +164,10 @@ def judge_folder(
     TensorLog(run_folder)
     clock = time.time if now is None else lambda: now
     evaluator = Evaluator(
-        run_folder, make_rules("default") if rules is None else rules, clock=clock
+        run_folder,
+        make_rules("default") if rules is None else rules,
+        left_out=left_out,
+        clock=clock,
     )
     return sorted(evaluator.look(), key=lambda finding: finding.severity.rank)
 

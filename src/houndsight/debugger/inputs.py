@@ -10,7 +10,7 @@ import numpy.typing as npt
 from houndsight.debugger.history import History
 from houndsight.debugger.record import Group, Mode, Statistic
 
-__all__ = ["InputFigures", "example_count", "input_figures"]
+__all__ = ["InputFigures", "example_count", "input_figures", "no_images"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,6 +67,13 @@ def input_figures(history: History, mode: Mode = Mode.TRAIN) -> InputFigures | N
         first_step=int(steps[0]),
         last_step=int(steps[-1]),
     )
+
+
+def no_images(history: History) -> str:
+    """Why rules on photos do not apply, as a sentence; empty where they do."""
+    if history.structure.facts.get("inputs", "images") == "images":
+        return ""
+    return "The inputs are activations of a frozen trunk, no images."
 
 
 def example_count(history: History, mode: Mode = Mode.TRAIN) -> int:

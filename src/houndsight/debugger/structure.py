@@ -103,7 +103,8 @@ class Structure:
     """What is watched and what is not, with the reason."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What `houndsight run` knows besides: preprocessing, class names (`classes`), photos a class,
-    how many photos there are to train on (`train_examples`)."""
+    how many photos there are to train on (`train_examples`), whether `inputs` are `images` or
+    `activations` of a frozen trunk, whose channels no rule on photos may judge."""
 
     def parameter(self, name: str) -> ParameterRecord | None:
         """The parameter of that name."""

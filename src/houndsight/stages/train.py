@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +26,7 @@ from houndsight.stages.boundary import training_batches
 from houndsight.stages.context import Context
 from houndsight.stages.plan import Plan
 from houndsight.stages.tune import Search
+from houndsight.stages.watch import facts_of, watched
 from houndsight.training.batches import Batches
 from houndsight.training.evaluate import Evaluation, calibrated_metrics, evaluate
 from houndsight.training.interpolate import interpolated
@@ -105,7 +108,8 @@ def fit(
         # From the probe's head (Kumar et al. 2022, LP-FT), as it is: scaled by its temperature
         # first, it was no better where that was tried (solar cells, log loss 0.384 against 0.379).
         tuned = copy.deepcopy(probe.classifier)
-        if not _fine_tune(context, tuned, recipe, train, valid):
+        facts = facts_of(context, photos, backbone, inputs=train.kind)
+        if not _fine_tune(context, tuned, recipe, train, valid, facts):
             outcome.text = "Fine-tuning did not finish an epoch in time; keeping the linear probe"
             context.run.set_results(model=PROBE, fine_tuning=outcome.text)
             return probe
@@ -131,21 +135,28 @@ def fit(
 
 
 def _fine_tune(
-    context: Context, classifier: Classifier, recipe: Recipe, train: Batches, valid: Batches
+    context: Context,
+    classifier: Classifier,
+    recipe: Recipe,
+    train: Batches,
+    valid: Batches,
+    facts: Mapping[str, Any],
 ) -> bool:
-    """Train `classifier` in place; whether an epoch was finished."""
-    trainer = Trainer(
-        classifier,
-        recipe,
-        folder=context.run.checkpoints / "fine-tuning",
-        listeners=[
-            context.emit,
-            _Curves(context.run.metrics),
-            _Steps(context),
-        ],
-        deadline=lambda: context.seconds_left + (OVERRUN - 1) * context.config.run.minutes * 60,
-    )
-    return bool(trainer.fit(train, valid, resume=True).metrics)
+    """Train `classifier` in place, watched; whether an epoch was finished."""
+    with watched(context, "fine-tuning", facts) as watching:
+        trainer = Trainer(
+            classifier,
+            recipe,
+            folder=context.run.checkpoints / "fine-tuning",
+            listeners=[
+                context.emit,
+                _Curves(context.run.metrics),
+                _Steps(context),
+                *watching,
+            ],
+            deadline=lambda: context.seconds_left + (OVERRUN - 1) * context.config.run.minutes * 60,
+        )
+        return bool(trainer.fit(train, valid, resume=True).metrics)
 
 
 def _best(candidates: list[_Candidate], objective: str) -> _Candidate:

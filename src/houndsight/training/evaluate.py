@@ -43,12 +43,12 @@ def evaluate(
     *,
     precision: Precision | None = None,
     team: Team = ALONE,
-    on_batch: Callable[[Tensor, Tensor], None] | None = None,
+    on_batch: Callable[[Batch, Tensor], None] | None = None,
 ) -> Evaluation:
     """Run `classifier` over a split, in evaluation mode and without gradients.
 
-    Its training mode is put back afterwards. `on_batch` gets each batch's logits
-    `(b, classes)` and targets `(b,)`. A team shares the work and everybody gets the whole.
+    Its training mode is put back afterwards. `on_batch` gets each batch and
+    its logits `(b, classes)`. A team shares the work and everybody gets the whole.
 
     Raises:
         DataError: no photo of the split could be decoded.
@@ -62,7 +62,7 @@ def evaluate(
             for batch in batches.iterate(0, 0, shard=team.shard):
                 logits = run_classifier(classifier, batch, batches.kind, precision)
                 if on_batch is not None:
-                    on_batch(logits, batch.targets)
+                    on_batch(batch, logits)
                 parts.append((logits.cpu(), batch.targets, batch.ids))
     finally:
         for module, mode in modes.items():

@@ -22,7 +22,7 @@ from houndsight.events import (
     TrainingEnded,
     TrainingStarted,
 )
-from houndsight.training.batches import Batches
+from houndsight.training.batches import Batch, Batches
 from houndsight.training.checkpoint import (
     Checkpoint,
     load_checkpoint,
@@ -153,9 +153,16 @@ class Session:
         self.emit(EvaluationEnded(split="valid", step=step, metrics=metrics))
         return {**self.progress.training_metrics(), **metrics}
 
-    def _evaluated(self, logits: Tensor, targets: Tensor) -> None:
-        step = self.progress.step
-        self.emit(EvaluationForward(split="valid", step=step, logits=logits, targets=targets))
+    def _evaluated(self, batch: Batch, logits: Tensor) -> None:
+        self.emit(
+            EvaluationForward(
+                split="valid",
+                step=self.progress.step,
+                inputs=batch.inputs,
+                logits=logits,
+                targets=batch.targets,
+            )
+        )
         if self.terminated() and self.team.size == 1:
             raise TerminatedError
 

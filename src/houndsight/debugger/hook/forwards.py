@@ -168,7 +168,7 @@ def _fingerprints(forwards: Iterable[Forward]) -> dict[int, Array]:
 def _inputs(mode: Mode, forwards: Sequence[Forward]) -> list[AnyBlock]:
     groups: dict[Any, list[Forward]] = defaultdict(list)
     for forward in forwards:
-        if forward.inputs is not None:
+        if forward.inputs is not None and forward.inputs.count:
             sample = forward.inputs
             groups[sample.values.shape, sample.count, id(sample.channels)].append(forward)
     blocks: list[AnyBlock] = []

@@ -123,6 +123,8 @@ class Hook:
         self._replay: Replay | None = None
         self._functional: Any = None
         self._functional_on = False
+        self._detach_due = False
+        self._thread = threading.get_ident()
         self._first: FirstForward | None = None
         self._at_first = True
         if self.compiled:
@@ -163,7 +165,7 @@ class Hook:
         Callback(self._before_forward, self._fail)(self.model, args, {})
 
     def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
-        if module is not self.model:
+        if module is not self.model or self._leaves():
             return
         forward = self._forward_begun(first_tensor((args, kwargs) if kwargs else args))
         if not forward.gradients or forward.activations is None:
@@ -183,7 +185,8 @@ class Hook:
         if self._functional_on:
             self._functional_on = False
             self._functional.__exit__(None, None, None)
-        self._forward_ended(output)
+        if not self._leaves():
+            self._forward_ended(output)
 
     def _forward_begun(self, inputs: Tensor | None) -> Forward:
         self._scope.leave()
@@ -243,7 +246,7 @@ class Hook:
             ]
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if not self._holds(optimizer):
+        if self._leaves() or not self._holds(optimizer):
             return
         self.actions.stop_when_asked()
         self._scope.leave()
@@ -399,8 +402,18 @@ class Hook:
         LOG.warning("The hook failed and watches no longer: %s: %s", type(error).__name__, error)
         finding = opening.failure(error)
         self._own.append(finding)
-        self._detach()
+        self._detach_due = True
+        # PyTorch's modes belong to a thread and must be left in the order they were entered in,
+        # so a fault elsewhere, or within a forward, waits for the training's next word.
+        if threading.get_ident() == self._thread and not self._functional_on:
+            self._leaves()
         self.run.add_findings([finding])
+
+    def _leaves(self) -> bool:
+        """Take all hooks off once it has failed; whether it has."""
+        if self._detach_due and self._handles:
+            self._detach()
+        return self._detach_due
 
     def _steps_with_findings(self) -> list[int]:
         return [

@@ -42,6 +42,8 @@ class InputSampler:
         self._plain = False
         self._channels = np.empty(0, np.int64)
         self._count = 0
+        self.images = True
+        """Whether the inputs are images, with figures for each channel, and no features."""
 
     def take(self, inputs: Tensor) -> InputSample | None:
         """A copy of the sample; None of what is no batch."""
@@ -57,7 +59,7 @@ class InputSampler:
             values: Any = rows.numpy().take(self._where, axis=1)
         else:
             values = rows.index_select(1, self._where)
-        return InputSample(values, self._channels, self._count)
+        return InputSample(values, self._channels, self._count if self.images else 0)
 
     def _plan(self, inputs: Tensor) -> None:
         shape, strides = tuple(inputs.shape[1:]), inputs.stride()[1:]

@@ -62,6 +62,7 @@ class HookListener:
             **self._options,
         )
         self.hook.collector.step = event.first_step
+        self.hook.collector.inputs.images = (self._facts or {}).get("inputs") != "activations"
 
     def close(self) -> None:
         """Close the hook of the last training."""
@@ -110,8 +111,9 @@ class _DrivenHook(Hook):
             forward = self.collector.current
             if forward is not None:
                 forward.batch = len(event.logits)
+                forward.inputs = self.collector.inputs.take(event.inputs)
                 if call is not None:
                     forward.losses.append(call)
             self.collector.end(None)
-            # Modules are sampled from now on for the next batch, whose inputs no event tells.
+            # Modules are sampled from now on for the next batch; its event brings the inputs.
             self.collector.begin(None)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from houndsight.debugger.conditions import figure, line_plot, number
 from houndsight.debugger.history import History, Series
+from houndsight.debugger.inputs import no_images
 from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.debugger.rules.base import Parameter, Rule
 from houndsight.debugger.rules.common_causes import NORMS
@@ -57,7 +58,7 @@ class CheckInputImages(Rule):
         names = history.series(Group.INPUTS, Statistic.MEAN).names
         if names and len(names) not in CHANNELS:
             return f"The inputs have {len(names)} channels: they are no images."
-        return ""
+        return no_images(history)
 
     def evaluate(self, history: History) -> Iterable[Finding]:
         """At most one finding."""

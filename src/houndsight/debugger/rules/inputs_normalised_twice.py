@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from houndsight.debugger.history import History
-from houndsight.debugger.inputs import Floats, InputFigures, input_figures
+from houndsight.debugger.inputs import Floats, InputFigures, input_figures, no_images
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
 
@@ -43,6 +43,10 @@ class InputsNormalisedTwice(Rule):
     """
 
     name = "InputsNormalisedTwice"
+
+    def not_applicable(self, history: History) -> str:
+        """Where the inputs are no photos."""
+        return no_images(history)
 
     def evaluate(self, history: History) -> Iterable[Finding]:
         """One finding, for the inputs of training."""

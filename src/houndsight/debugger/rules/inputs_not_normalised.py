@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from houndsight.debugger.history import History
-from houndsight.debugger.inputs import InputFigures, input_figures
+from houndsight.debugger.inputs import InputFigures, input_figures, no_images
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
 
@@ -45,8 +45,8 @@ class InputsNotNormalised(Rule):
     def not_applicable(self, history: History) -> str:
         """The first input must be a floating-point image."""
         if history.last_step and input_figures(history) is None:
-            return "The network's input was not recorded."
-        return ""
+            return no_images(history) or "The network's input was not recorded."
+        return no_images(history)
 
     def evaluate(self, history: History) -> Iterable[Finding]:
         """One finding, for the inputs of training."""

@@ -11,6 +11,7 @@ from houndsight.debugger.conditions import line_plot, progress, working_steps
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import (
     COMFORTABLE_RATIO,
+    adaptive,
     clipped_at,
     main_group,
     peak_rate,
@@ -29,6 +30,7 @@ SMALL, TINY = 4e-4, 1e-4
 LITTLE, SOME = 0.3, 0.6
 LARGE_EPSILON = 1e-4
 LEARNT = 0.3
+KNEW = 0.8
 
 
 class LearningRateTooLow(Rule):
@@ -37,7 +39,8 @@ class LearningRateTooLow(Rule):
     Condition, after 30 steps without warm-up: at nine of ten steps the update's length is below
     4e-4 of the weights' in the median weight and the loss has fallen by less than 0.3 of what it
     was, or below 1e-4 and 0.6. A network that knew most from the start (a loss below 0.3 of
-    ln(classes)) and the end of a falling schedule are left out.
+    ln(classes)) and the end of a falling schedule are left out. A remark where the loss began
+    below 0.8 of ln(classes): a network that was trained before may have little left to learn.
 
     Source: update ratios from CS231n (1e-3) and TheDeepChecker (TOSEM 2022: below 1e-4 is too
     low); the loss's part and the limits are measured on small networks.
@@ -66,7 +69,7 @@ class LearningRateTooLow(Rule):
             Finding(
                 rule=self.name,
                 where="",
-                severity=Severity.WARNING,
+                severity=(Severity.INFO if did.start < KNEW * did.baseline else Severity.WARNING),
                 title=(
                     f"Updates are at most {number(usual)} of the weights' length and the loss "
                     f"{course} from {number(did.start)} to {number(did.recent)} in {did.steps:,} "
@@ -95,7 +98,8 @@ def _causes(history: History, rate: float, better: float, usual: float) -> tuple
     )
     epsilon = main_group(history.structure)[1].get("eps")
     limit = clipped_at(history)
-    if math.isfinite(limit):
+    # Adam and its like undo any constant factor of the gradient.
+    if math.isfinite(limit) and not adaptive(history.structure):
         return (_clipped(limit), low)
     if epsilon is None or float(epsilon) < LARGE_EPSILON:
         return (low,)

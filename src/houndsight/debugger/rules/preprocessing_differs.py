@@ -8,7 +8,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from houndsight.debugger.history import History
-from houndsight.debugger.inputs import InputFigures, example_count, input_figures
+from houndsight.debugger.inputs import (
+    InputFigures,
+    example_count,
+    input_figures,
+    no_images,
+)
 from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -48,8 +53,8 @@ class PreprocessingDiffers(Rule):
     def not_applicable(self, history: History) -> str:
         """There must be an evaluation to compare with."""
         if history.ended and input_figures(history, _mode(history)) is None:
-            return "No evaluation was recorded."
-        return ""
+            return no_images(history) or "No evaluation was recorded."
+        return no_images(history)
 
     def evaluate(self, history: History) -> Iterable[Finding]:
         """One finding, for evaluation as a whole."""

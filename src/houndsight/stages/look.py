@@ -1,0 +1,113 @@
+"""Before anything is trained: some photos through the whole network, watched."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from houndsight.data.folder import ImageFolder, Split
+from houndsight.debugger.evaluator import judge_folder
+from houndsight.debugger.hook import Hook
+from houndsight.debugger.record import Mode
+from houndsight.debugger.rules import RULES, make_rules
+from houndsight.findings import Severity
+from houndsight.models.backbone import Backbone
+from houndsight.models.classifier import Classifier
+from houndsight.stages.context import Context
+from houndsight.stages.tune import Search
+from houndsight.stages.watch import facts_of
+from houndsight.training.images import ImageBatches
+from houndsight.wording import plural
+
+__all__ = ["look"]
+
+PART = "backbone"
+BATCH = 16
+RULES_OF_A_LOOK = (
+    "CheckInputImages",
+    "ConstantInputs",
+    "DeadFeatures",
+    "HeadSize",
+    "InputsNormalisedTwice",
+    "InputsNotNormalised",
+    "PreprocessingDiffers",
+    "SharedExamples",
+    "SoftmaxTwice",
+    "WrongLoss",
+)
+"""Those that judge inputs, activations and outputs; the others need steps."""
+NO_STEPS = "Photos only went through the network here; nothing was trained."
+
+
+def look(context: Context, photos: ImageFolder, backbone: Backbone, search: Search) -> None:
+    """Record and judge what photos of training and validation do in the network, head included.
+
+    They come through the same decoding as in evaluation and serving, in eager PyTorch, so that
+    every module is seen; the quick runtime that made the features is no part of it.
+    """
+    settings = context.config.debugger
+    if settings.rules == "none" or not settings.look_photos or context.done("look") is not None:
+        return
+    counts = f"{plural(settings.look_photos, 'photo')} each of training and validation"
+    with context.stage("look", f"Looking at {counts} in {backbone.name}") as outcome:
+        _record(context, photos, backbone, search)
+        rules = make_rules(RULES_OF_A_LOOK)
+        left_out = {name: NO_STEPS for name in RULES if name not in RULES_OF_A_LOOK}
+        found = judge_folder(context.run.watched_folder(PART), rules, left_out=left_out)
+        grave = [f for f in found if f.severity != Severity.INFO]
+        seen = "; ".join(f.title for f in grave) if grave else "nothing out of the ordinary"
+        outcome.text = f"Looked into {backbone.name} at work: {seen}"
+
+
+def _record(context: Context, photos: ImageFolder, backbone: Backbone, search: Search) -> None:
+    """One log of forwards in both modes, from nothing: it is quicker made than resumed."""
+    folder = context.run.watched_folder(PART)
+    shutil.rmtree(folder, ignore_errors=True)
+    classifier = Classifier(backbone, search.fitted.head).eval()
+    with (
+        _frozen(backbone),
+        Hook(classifier, folder=folder, facts=facts_of(context, photos, backbone)) as hook,
+    ):
+        for mode, name in ((Mode.TRAIN, "train"), (Mode.EVAL, "valid")):
+            hook.set_mode(mode)
+            # With gradients, of the head alone, a forward counts as one of training.
+            with torch.set_grad_enabled(mode == Mode.TRAIN):
+                _forward(context, classifier, _sample(photos.split(name), context))
+
+
+@contextmanager
+def _frozen(backbone: Backbone) -> Iterator[None]:
+    """Inside, no activation of the backbone is kept for a backward pass."""
+    before = {p: p.requires_grad for p in backbone.parameters()}
+    backbone.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, wanted in before.items():
+            parameter.requires_grad_(wanted)
+
+
+def _sample(split: Split, context: Context) -> Split:
+    """Some of its photos, by chance."""
+    count = min(context.config.debugger.look_photos, len(split))
+    generator = np.random.default_rng(context.config.run.seed)
+    return split.take(np.sort(generator.choice(len(split), count, replace=False)))
+
+
+def _forward(context: Context, classifier: Classifier, split: Split) -> None:
+    if not len(split):
+        return
+    batches = ImageBatches(
+        split,
+        classifier.backbone.preprocessing,
+        batch_size=BATCH,
+        workers=context.config.data.workers,
+    )
+    for batch in batches.iterate(0, 0):
+        if len(batch.inputs):
+            functional.cross_entropy(classifier(batch.inputs), batch.targets)
