@@ -1,0 +1,178 @@
+"""What the rules, the diagnosis and the documented rules say of recorded trainings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fault_suite.documented import documented
+from fault_suite.plan import Run, twin
+from fault_suite.recordings import Recordings
+from fault_suite.registry import FAULTS
+from fault_suite.repair import default_recipe, repaired
+from fault_suite.spec import Spec
+from houndsight.debugger.diagnosis import diagnose
+from houndsight.debugger.judge import judge
+from houndsight.debugger.rules import make_rules
+from houndsight.findings import Severity
+
+__all__ = ["Case", "Said", "Suite"]
+
+LEAST_POINTS, LEAST_SPREADS = 0.03, 2.0
+"""Harm: so much below the healthy twin, in accuracy and in pooled standard deviations."""
+RECOVERED = 0.8
+"""Share of the lost accuracy that a fix has to bring back."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What is said of one training."""
+
+    loud: frozenset[str]
+    """Rules with a finding of warning or above."""
+    titles: tuple[str, ...]
+    causes: tuple[str, ...]
+    """Names of the diagnosed causes, the likeliest first."""
+    changes: tuple[Mapping[str, Any], ...]
+    """What each proposes to change."""
+    documented: frozenset[str]
+    """Documented rules that fire."""
+
+
+@dataclass
+class Case:
+    """A faulty training beside its healthy twin."""
+
+    run: Run
+    accuracy: float
+    healthy: float
+    """Accuracy of the twin."""
+    harmful: bool
+    said: Said
+    twin_said: Said
+    fixed: float | None = None
+    """Accuracy with the first fix made; None: it proposes none that can be made."""
+    default: float | None = None
+    """Accuracy with the default recipe."""
+
+    @property
+    def detected(self) -> bool:
+        """Whether a rule speaks that is silent about the twin."""
+        return bool(self.said.loud - self.twin_said.loud)
+
+    @property
+    def documented(self) -> bool:
+        """The same of the documented rules."""
+        return bool(self.said.documented - self.twin_said.documented)
+
+    def right(self, first: int) -> bool:
+        """Whether an accepted cause is among the first so many, and the fault was detected."""
+        accepted = set(FAULTS[self.run.kind].causes)
+        return self.detected and bool(accepted & set(self.said.causes[:first]))
+
+    def recovers(self, accuracy: float | None) -> bool:
+        """Whether an accuracy has back most of what the fault cost."""
+        if accuracy is None:
+            return False
+        return accuracy - self.accuracy >= RECOVERED * (self.healthy - self.accuracy)
+
+    @property
+    def works(self) -> bool:
+        """Whether the first fix does."""
+        return self.detected and self.recovers(self.fixed)
+
+    @property
+    def abstains(self) -> bool:
+        """Whether nothing is proposed that a machine can change."""
+        return not self.detected or self.fixed is None
+
+
+class Suite:
+    """The recorded runs of a part, judged.
+
+    Args:
+        recordings: the trainings.
+        runs: those of the plan that are to be judged; what is not recorded is left out.
+    """
+
+    def __init__(self, recordings: Recordings, runs: Iterable[Run]) -> None:
+        self.recordings = recordings
+        self.runs = [run for run in runs if recordings.get(run.spec, log=True)]
+        self._said: dict[str, Said] = {}
+        self.spread = self._spreads()
+
+    def said(self, spec: Spec) -> Said:
+        """What is said of a training, judged once."""
+        if spec.key not in self._said:
+            recorded = self.recordings.get(spec, log=True)
+            assert recorded is not None, "only recorded trainings are judged"
+            history = recorded.history()
+            findings = judge(make_rules("default"), history).findings
+            loud = [f for f in findings if f.severity != Severity.INFO]
+            causes = diagnose(findings) if loud else []
+            self._said[spec.key] = Said(
+                frozenset(f.rule for f in loud),
+                tuple(f"{f.rule}: {f.title}" for f in loud),
+                tuple(d.cause.name for d in causes),
+                tuple(dict(d.cause.change) for d in causes),
+                frozenset(documented(history)),
+            )
+        return self._said[spec.key]
+
+    def healthy(self) -> list[tuple[Run, Said]]:
+        """The healthy runs."""
+        return [(run, self.said(run.spec)) for run in self.runs if not run.faulty]
+
+    def cases(self) -> list[Case]:
+        """The faulty runs whose twin is recorded too."""
+        cases = []
+        for run in self.runs:
+            own = twin(run.spec)
+            healthy = self.recordings.get(own, log=True)
+            if not run.faulty or healthy is None:
+                continue
+            recorded = self.recordings.get(run.spec, log=True)
+            assert recorded is not None, "it was found before"
+            lost = healthy.accuracy - recorded.accuracy
+            least = max(LEAST_POINTS, LEAST_SPREADS * self.spread.get(run.spec.data, 0.0))
+            said, twin_said = self.said(run.spec), self.said(own)
+            cases.append(
+                Case(run, recorded.accuracy, healthy.accuracy, lost >= least, said, twin_said)
+            )
+        return cases
+
+    def repair(self, case: Case, *, train: bool) -> None:
+        """Fill in what the first fix and the default recipe reach, training where allowed."""
+        spec = case.run.spec
+        if case.said.changes:
+            case.fixed = self._accuracy(repaired(spec, case.said.changes[0]), train)
+        case.default = self._accuracy(default_recipe(spec), train)
+
+    def _accuracy(self, spec: Spec | None, train: bool) -> float | None:
+        if spec is None:
+            return None
+        if train:
+            return self.recordings.accuracy(spec)
+        known = self.recordings.get(spec, log=False)
+        return None if known is None else known.accuracy
+
+    def _spreads(self) -> dict[str, float]:
+        """Standard deviation of a healthy training's accuracy over seeds, pooled by data set."""
+        by_cell: dict[tuple[str, ...], list[float]] = {}
+        for run in self.runs:
+            if run.kind == "healthy":
+                found = self.recordings.get(run.spec, log=True)
+                assert found is not None, "it was found before"
+                by_cell.setdefault(run.spec.cell, []).append(found.accuracy)
+        squares: dict[str, list[tuple[float, int]]] = {}
+        for cell, accuracies in by_cell.items():
+            if len(accuracies) > 1:
+                pair = (float(np.var(accuracies, ddof=1)), len(accuracies) - 1)
+                squares.setdefault(cell[1], []).append(pair)
+        return {
+            data: float(np.sqrt(sum(v * n for v, n in pairs) / sum(n for _, n in pairs)))
+            for data, pairs in squares.items()
+        }

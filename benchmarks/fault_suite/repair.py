@@ -1,0 +1,151 @@
+"""Apply what a diagnosis proposes to the training it is about, and nothing else.
+
+A key of `Cause.change` is a setting of a script; what has no place in these trainings, such as
+the number of workers, changes nothing. The fault is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from fault_suite.plan import twin
+from fault_suite.spec import Spec
+
+__all__ = ["default_recipe", "repaired"]
+
+MOST = 3
+"""A change of more settings than this replaces the recipe and is no diagnosis."""
+Change = Callable[[Spec, Any], Spec]
+
+
+def _set(name: str) -> Change:
+    return lambda spec, value: replace(spec, **{name: value})
+
+
+def _constant(**values: Any) -> Change:
+    return lambda spec, _: replace(spec, **values)
+
+
+def _times(spec: Spec, factor: Any) -> Spec:
+    return replace(spec, learning_rate=spec.learning_rate * float(factor))
+
+
+def _backbone_rate(spec: Spec, rate: Any) -> Spec:
+    return replace(spec, backbone_factor=float(rate) / spec.learning_rate)
+
+
+def _betas(spec: Spec, betas: Any) -> Spec:
+    return replace(spec, beta1=float(betas[0]), beta2=float(betas[1]))
+
+
+def _remove(spec: Spec, name: Any) -> Spec:
+    if name == "output":
+        return replace(spec, output="none")
+    return replace(spec, inputs="normalised") if "normalis" in str(name) else spec
+
+
+def _requires_grad(spec: Spec, wanted: Any) -> Spec:
+    return replace(spec, frozen="none" if wanted else "backbone", misspelt=False)
+
+
+def _initialised(spec: Spec, kind: Any) -> Spec:
+    return replace(spec, initialisation=str(kind))
+
+
+def _activated(spec: Spec, kind: Any) -> Spec:
+    return replace(spec, activation=str(kind))
+
+
+def _new_head(spec: Spec, _: Any) -> Spec:
+    return replace(spec, initialisation="default") if "head" in spec.initialisation else spec
+
+
+def _trained(spec: Spec, _: Any) -> Spec:
+    return replace(spec, mode="train")
+
+
+CHANGES: Mapping[str, Change] = {
+    "learning_rate": _set("learning_rate"),
+    "learning_rate_factor": _times,
+    "group_learning_rate_factor": _times,
+    "backbone.learning_rate": _backbone_rate,
+    "backbone.requires_grad": _requires_grad,
+    "freeze": _constant(frozen="backbone", misspelt=False),
+    "momentum": _set("momentum"),
+    "betas": _betas,
+    "eps": _set("eps"),
+    "weight_decay": _set("weight_decay"),
+    "clip_norm": _set("clip_norm"),
+    "gradient_clipping": _set("clip_norm"),
+    "clip_value": _set("clip_value"),
+    "batch_size": _set("batch_size"),
+    "schedule": _constant(schedule="constant", step_factor=1.0),
+    "warmup": _set("warmup"),
+    "optimizer.zero_grad": _constant(zero_grad="before"),
+    "optimizer.step": _constant(stepped_every=1),
+    "optimizer.parameters": _constant(held="all"),
+    "loss": _set("loss"),
+    "loss.sign": _constant(loss_factor=1.0),
+    "label_smoothing": _set("label_smoothing"),
+    "remove": _remove,
+    "balance": _set("balance"),
+    "patience": _set("patience"),
+    "head.out_features": _set("head_outputs"),
+    "head": _new_head,
+    "initialisation": _initialised,
+    "activation": _activated,
+    "dropout": _set("dropout"),
+    "batchnorm.momentum": _set("batchnorm_momentum"),
+    "batchnorm.train": _trained,
+    "model.train": _trained,
+    "model.eval": _constant(evaluation_mode="eval"),
+    "inputs.normalise": _constant(inputs="normalised"),
+    "normalise": _constant(inputs="normalised"),
+    "evaluation.preprocessing": _constant(evaluation_inputs="same"),
+    "evaluation.class_to_idx": _constant(evaluation_labels="true"),
+    "shuffle": _constant(order="shuffled"),
+    "pretrained": _set("pretrained"),
+    "augmentation": _set("augmentation"),
+}
+
+
+def repaired(spec: Spec, change: Mapping[str, Any]) -> Spec | None:
+    """The training with the change made; None where it proposes none, or a whole recipe."""
+    if not change or len(change) > MOST:
+        return None
+    for key, value in change.items():
+        if key in CHANGES:
+            spec = CHANGES[key](spec, value)
+    return spec
+
+
+RECIPE = (
+    "learning_rate",
+    "steps",
+    "batch_size",
+    "momentum",
+    "beta1",
+    "beta2",
+    "eps",
+    "weight_decay",
+    "schedule",
+    "warmup",
+    "step_factor",
+    "bump",
+    "backbone_factor",
+    "clip_norm",
+    "clip_value",
+    "accumulation",
+    "label_smoothing",
+    "dropout",
+)
+"""What a recipe says: the optimizer's settings and the regularisation."""
+
+
+def default_recipe(spec: Spec) -> Spec:
+    """The training with the default recipe in place of its own, all else as it was."""
+    assert set(RECIPE) <= {field.name for field in fields(spec)}
+    default = twin(spec)
+    return replace(spec, **{name: getattr(default, name) for name in RECIPE})
