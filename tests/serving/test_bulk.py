@@ -1,3 +1,4 @@
+import csv
 import fcntl
 import json
 import os
@@ -14,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from tiny_model import CLASSES, make_artifact, saved_model
 
-from houndsight.errors import ArtifactError, DataError, RunLockedError
+from houndsight.errors import ArtifactError, DataError, RunLockedError, SettingError
 from houndsight.events import StageEnded, StageProgress, StageStarted
 from houndsight.models.artifact import ModelArtifact
-from houndsight.serving.bulk import BulkResult, finished, predict_folder
+from houndsight.serving.bulk import BulkResult, predict_folder
 from houndsight.serving.journal import Journal
 from houndsight.serving.photos import scan_photos
 
@@ -76,6 +77,45 @@ def test_a_folder_of_nothing_but_bad_photos(tmp_path: Path) -> None:
     for number in range(5):
         (tmp_path / "photos" / f"{number}.jpg").write_bytes(b"x")
     assert predict(tmp_path / "photos", tmp_path / "out.parquet").errors == 5
+
+
+def test_a_finished_file_is_extended_by_new_photos(photo_folder: Photos, tmp_path: Path) -> None:
+    folder, out = photo_folder({"a": 6}), tmp_path / "out.parquet"
+    (folder / "a" / "002.jpg").write_bytes(b"x")
+    predict(folder, out)
+    before = {r["path"]: r for r in pq.read_table(out).to_pylist()}
+    (folder / "a" / "new.jpg").write_bytes((folder / "a" / "003.jpg").read_bytes())
+    (folder / "a" / "001.jpg").unlink()
+    assert predict(folder, out, extend=True) == BulkResult(photos=6, errors=1, reused=5)
+    after = {r["path"]: r for r in pq.read_table(out).to_pylist()}
+    assert set(after) - set(before) == {"a/new.jpg"} and set(before) - set(after) == {"a/001.jpg"}
+    assert all(after[path] == before[path] for path in set(after) & set(before))
+    written = out.stat().st_mtime_ns
+    assert predict(folder, out, extend=True) == BulkResult(photos=6, errors=1, reused=6)
+    assert out.stat().st_mtime_ns == written
+
+
+def test_csv_is_written_where_the_name_says_so(photo_folder: Photos, tmp_path: Path) -> None:
+    folder = photo_folder({"a": 3})
+    (folder / "a" / "001.jpg").write_bytes(b"x")
+    predict(folder, tmp_path / "out.csv")
+    predict(folder, tmp_path / "out.parquet")
+    with (tmp_path / "out.csv").open(newline="", encoding="utf-8") as file:
+        first, second, _ = rows = list(csv.DictReader(file))
+    assert list(first) == [
+        "path", "class", "confidence", *(f"p({c.name})" for c in CLASSES), "error",
+    ]  # fmt: skip
+    expected = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [r["path"] for r in rows] == [r["path"] for r in expected]
+    shares = [float(first[f"p({c.name})"]) for c in CLASSES]
+    assert shares == pytest.approx(expected[0]["probabilities"])
+    assert float(first["confidence"]) == pytest.approx(max(shares))
+    assert second["class"] == second["p(red)"] == "" and second["error"].startswith("not-an-image")
+
+
+def test_another_ending_is_refused(photo_folder: Photos, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"Parquet or CSV: name it out\.parquet or out\.csv"):
+        predict(photo_folder({"a": 1}), tmp_path / "out.xlsx")
 
 
 def test_tells_its_progress(photo_folder: Photos, tmp_path: Path) -> None:
@@ -145,8 +185,9 @@ def test_what_is_in_the_way_is_said(photo_folder: Photos, tmp_path: Path) -> Non
     with pytest.raises(DataError, match="there already"):
         predict(folder, out)
     assert predict(folder, out, overwrite=True).photos == 3
-    assert finished(artifact(), folder, out) == BulkResult(photos=3, errors=0, reused=3)
-    assert finished(make_artifact(), folder, out) is None
+    assert predict(folder, out, extend=True) == BulkResult(photos=3, errors=0, reused=3)
+    with pytest.raises(DataError, match="there already"):
+        predict_folder(make_artifact(), folder, out, extend=True)
     out.unlink()
     aside = tmp_path / "out.parquet.partial"
     aside.mkdir()

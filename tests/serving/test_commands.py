@@ -62,12 +62,47 @@ def test_a_folder_becomes_a_file_and_is_sorted(
     assert "3 photos" in call("predict", run, folder, *options)
 
 
+def test_photos_that_came_since_are_predicted_and_sorted(
+    run: Path, photo_folder: Photos, tmp_path: Path
+) -> None:
+    folder, out, target = photo_folder({"a": 3}), tmp_path / "p.parquet", tmp_path / "sorted"
+    options = ("--out", out, "--sort-into", target, "--workers", 0)
+    call("predict", run, folder, *options)
+    (folder / "a" / "new.jpg").write_bytes((folder / "a" / "001.jpg").read_bytes())
+    assert "4 photos" in call("predict", run, folder, *options)
+    assert pq.read_metadata(out).num_rows == 4
+    assert len(list(target.rglob("new.jpg"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("target", "sentence"),
+    [
+        ("photos/sorted", "lie in one another"),
+        (".", "lie in one another"),
+        ("full", "name an empty folder"),
+        ("out", "beside it"),
+        ("full/file/below", "cannot be written"),
+    ],
+)
+def test_where_to_sort_into_is_checked_before_predicting(
+    run: Path, photo_folder: Photos, tmp_path: Path, target: str, sentence: str
+) -> None:
+    folder, out = photo_folder({"a": 1}), tmp_path / "out" / "p.parquet"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").write_text("")
+    with pytest.raises(DataError, match=sentence):
+        call("predict", run, folder, "--out", out, "--sort-into", tmp_path / target)
+    assert not out.parent.exists()
+    with pytest.raises(SettingError, match=r"name it p\.parquet"):
+        call("predict", run, folder, "--out", "p.csv", "--sort-into", tmp_path / "sorted")
+
+
 @pytest.mark.parametrize(
     ("arguments", "kind", "sentence"),
     [
         (("predict", "{run}", "{folder}"), SettingError, "add --out"),
         (("predict", "{run}", "{folder}/none.jpg"), DataError, "could not be read"),
-        (("predict", "{run}", "x.jpg", "--out", "y"), SettingError, "for a folder"),
+        (("predict", "{run}", "x.jpg", "--out", "y.csv"), SettingError, "for a folder"),
         (("predict", "{folder}", "x.jpg"), ArtifactError, "not a saved model"),
         (("serve", "{folder}"), ArtifactError, "not a saved model"),
         (("serve", "{run}", "--set", "serving.colour=red"), SettingError, "no setting"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from houndsight.errors import DataError, SettingError
+from houndsight.wording import plural
 
 if TYPE_CHECKING:
     from houndsight.models.artifact import ModelArtifact
@@ -34,7 +35,8 @@ def predict(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="For a folder: the Parquet file to write. Interrupted, the same command goes on.",
+            help="For a folder: the file to write, .parquet or .csv. Interrupted, the same command "
+            "goes on.",
         ),
     ] = None,
     sort_into: Annotated[
@@ -45,7 +47,7 @@ def predict(
         str, typer.Option(metavar="CHOICE", help="How to link: auto, symlink, hardlink or copy.")
     ] = "auto",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a finished Parquet file.")
+        bool, typer.Option("--overwrite", help="Replace a finished file.")
     ] = False,
     backend: Annotated[
         str, typer.Option(metavar="CHOICE", help="What computes: auto, openvino, onnx or torch.")
@@ -97,20 +99,24 @@ def _folder(
     **options: Any,
 ) -> None:
     from houndsight.cli.progress import ProgressDisplay
-    from houndsight.serving.bulk import finished, predict_folder
-    from houndsight.serving.sorting import sort_into_classes
+    from houndsight.serving.bulk import file_facts, predict_folder
+    from houndsight.serving.sorting import check_target, sort_into_classes
 
     if out is None and sort_into is None:
         raise SettingError(f"{folder} is a folder; add --out predictions.parquet.")
     target = out or Path(f"{folder.resolve().name}-predictions.parquet")
+    if sort_into is not None:
+        check_target(target, folder, sort_into, file_facts(artifact, folder))
     with ProgressDisplay() as display:
-        # A sorting that was interrupted goes on without predicting again.
-        kept = sort_into is not None and not options["overwrite"]
-        result = finished(artifact, folder, target) if kept else None
-        result = result or predict_folder(artifact, folder, target, listener=display, **options)
+        # A sorting that was interrupted goes on; only photos that came since are predicted.
+        extend = sort_into is not None
+        result = predict_folder(
+            artifact, folder, target, extend=extend, listener=display, **options
+        )
         if sort_into is not None:
             sort_into_classes(target, folder, sort_into, link=link, listener=display)
-    typer.echo(f"{target}: {result.photos:,} photos, {result.errors:,} of them could not be read.")
+    photos = plural(result.photos, "photo")
+    typer.echo(f"{target}: {photos}, {result.errors:,} of them could not be read.")
 
 
 def _photos(

@@ -1,8 +1,8 @@
-"""Predicting a folder of any size into one Parquet file, and going on after a crash.
+"""Predicting a folder of any size into one file, and going on after a crash.
 
 Rows go batch by batch into a journal beside the target, `TARGET.partial/`; at the end they
-become the Parquet file, by rename. A killed prediction that is started again goes on after the
-last whole batch, and photos that came in between are added.
+become the target, by rename. A killed prediction that is started again goes on after the last
+whole batch, and photos that came in between are added.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from houndsight.data.decoding import DecodedBatch, decode_batches
 from houndsight.errors import DataError, RunLockedError
@@ -29,14 +28,14 @@ from houndsight.events import Emitter, Listener, StageEnded, StageProgress, Stag
 from houndsight.files import write_atomic
 from houndsight.models.artifact import ModelArtifact
 from houndsight.serving.backends import InferenceBackend, load_backend
+from houndsight.serving.bulk_file import check_ending, errors_of_all, read_finished, write_rows
 from houndsight.serving.journal import Journal
 from houndsight.serving.photos import PhotoPaths, scan_photos
+from houndsight.wording import plural
 
-__all__ = ["BulkResult", "finished", "predict_folder"]
+__all__ = ["BulkResult", "file_facts", "predict_folder"]
 
 FORMAT_VERSION = 1
-_META = b"houndsight"
-_GROUP_BYTES = 64_000_000
 _SYNC_SECONDS = 10.0
 
 
@@ -45,11 +44,11 @@ class BulkResult:
     """What a bulk prediction did."""
 
     photos: int
-    """Rows of the Parquet file."""
+    """Rows of the file."""
     errors: int
     """Rows of photos that could not be read."""
     reused: int
-    """Rows that an earlier, interrupted prediction had finished."""
+    """Rows that an earlier prediction had finished."""
 
 
 def predict_folder(
@@ -61,35 +60,45 @@ def predict_folder(
     batch_size: int = 32,
     workers: int | None = None,
     overwrite: bool = False,
+    extend: bool = False,
     listener: Listener | None = None,
 ) -> BulkResult:
-    """Predict every photo below `folder` into the Parquet file `out`.
+    """Predict every photo below `folder` into the file `out`, Parquet or CSV by its ending.
 
     Columns: `path` (relative to `folder`), `class`, `confidence` (the class's probability),
     `probabilities` (fixed-size list, in the order of the classes in the file's metadata), and
-    `error`; a photo that could not be read has its error and nulls.
+    `error`; a photo that could not be read has its error and nulls. In CSV, whose columns are
+    numbers and texts, each class's probability has a column of its own.
 
     Args:
         backend: as for `load_backend`.
         workers: processes that decode; by default one a core, 0 for this process.
         overwrite: replace a finished `out`, and drop an unfinished one of another model.
+        extend: of a finished Parquet `out` of this model and folder, keep its rows and predict
+            only the photos that came since.
 
     Raises:
+        SettingError: `out` has the ending of another kind of file.
         DataError: there is no photo, `out` is finished already, or an unfinished prediction of
             another model or folder is in the way.
         RunLockedError: another process writes `out`.
     """
+    check_ending(out)
     emit = Emitter([] if listener is None else [listener])
     aside = out.with_name(out.name + ".partial")
-    if out.exists() and not aside.exists() and not overwrite:
+    facts = file_facts(artifact, folder)
+    kept = read_finished(out, facts) if extend and not overwrite else None
+    if kept is None and out.exists() and not aside.exists() and not overwrite:
         raise DataError(f"{out} is there already; name another file, or add --overwrite.")
     photos = scan_photos(folder, leave_out=[aside])
+    if kept is not None and not aside.exists() and (errors := errors_of_all(out, photos)) >= 0:
+        return BulkResult(photos=_total(photos), errors=errors, reused=_total(photos))
     started = time.monotonic()
     emit(StageStarted(stage="predict", text="Predicting", total=_total(photos)))
     with _claimed(aside, _key(artifact, folder), overwrite):
         journal = Journal(aside / "rows.arrow", _schema(artifact))
         try:
-            done = _names_done(journal)
+            done = _names_done(journal, kept)
             todo = photos.without(done)
             reused = _total(photos) - _total(todo)
             emit(StageProgress(stage="predict", done=reused, total=_total(photos)))
@@ -97,29 +106,23 @@ def predict_folder(
             if engine is not None:
                 rows = _predicted(artifact, engine, todo, batch_size, workers)
                 _append(journal, rows, reused, _total(photos), emit)
-            errors, count = _write_parquet(journal, photos, artifact, out)
+            errors, count = write_rows(out, journal, photos.shown(), facts)
         finally:
             journal.close()
     seconds = time.monotonic() - started
-    text = f"Predicted {count:,} photos, {errors:,} of them could not be read"
+    text = f"Predicted {plural(count, 'photo')}, {errors:,} of them could not be read"
     emit(StageEnded(stage="predict", seconds=seconds, text=text))
     return BulkResult(photos=count, errors=errors, reused=reused)
 
 
-def finished(artifact: ModelArtifact, folder: Path, out: Path) -> BulkResult | None:
-    """What `out` holds if it is this model's finished prediction of `folder`, else None."""
-    if not out.is_file() or out.with_name(out.name + ".partial").exists():
-        return None
-    try:
-        with pq.ParquetFile(out) as file:
-            meta = json.loads((file.schema_arrow.metadata or {}).get(_META, b"{}"))
-            if (meta.get("model"), meta.get("root")) != (artifact.digest, str(folder.resolve())):
-                return None
-            column = file.read(columns=["error"])["error"]
-    except (OSError, ValueError, KeyError, pa.ArrowException):
-        return None
-    count = len(column)
-    return BulkResult(photos=count, errors=count - column.null_count, reused=count)
+def file_facts(artifact: ModelArtifact, folder: Path) -> dict[str, Any]:
+    """What a Parquet file of predictions says about itself."""
+    return {
+        "v": FORMAT_VERSION,
+        "model": artifact.digest,
+        "root": str(folder.resolve()),
+        "classes": [[c.name, c.original] for c in artifact.classes],
+    }
 
 
 def _predicted(
@@ -189,54 +192,16 @@ def _append(
             synced = time.monotonic()
 
 
-def _write_parquet(
-    journal: Journal, photos: PhotoPaths, artifact: ModelArtifact, out: Path
-) -> tuple[int, int]:
-    """Turn the journal into the Parquet file; returns how many errors and how many rows."""
-    meta = {
-        "v": FORMAT_VERSION,
-        "model": artifact.digest,
-        "root": str(photos.root.resolve()),
-        "classes": [[c.name, c.original] for c in artifact.classes],
-    }
-    schema = journal.schema.with_metadata({_META: json.dumps(meta, ensure_ascii=False)})
-    group = max(1024, _GROUP_BYTES // (4 * len(artifact.classes)))
-    present = pa.concat_arrays([photos.names, pa.array(photos.unnameable, pa.string())])
-    aside = out.with_name(f".{out.name}.{os.getpid()}")
-    errors = count = 0
-    try:
-        with aside.open("wb") as file:
-            with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-                for table in _grouped(journal, present, group):
-                    errors += len(table) - table["error"].null_count
-                    count += len(table)
-                    writer.write_table(table.cast(schema), row_group_size=group)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)
-    return errors, count
-
-
-def _grouped(journal: Journal, present: pa.Array, group: int) -> Iterator[pa.Table]:
-    """The journal's rows in tables of about `group`, without photos that have gone since."""
-    waiting: list[pa.RecordBatch] = []
-    rows = 0
-    for batch in journal.batches():
-        batch = batch.filter(pc.is_in(batch["path"], present))
-        waiting.append(batch)
-        rows += len(batch)
-        if rows >= group:
-            yield pa.Table.from_batches(waiting)
-            waiting, rows = [], 0
-    if rows:
-        yield pa.Table.from_batches(waiting)
-
-
-def _names_done(journal: Journal) -> pa.Array:
-    chunks = [batch["path"] for batch in journal.batches()]
-    return pa.concat_arrays([pa.array([], pa.string()), *chunks])
+def _names_done(journal: Journal, kept: Iterable[pa.RecordBatch] | None) -> pa.Array:
+    """The photos in the journal, after the rows of a finished file have been put there."""
+    done = pa.concat_arrays([pa.array([], pa.string()), *(b["path"] for b in journal.batches())])
+    chunks = [done]
+    for batch in kept or ():
+        # What a killed process had put there already is not put there twice.
+        batch = batch.filter(pc.invert(pc.is_in(batch["path"], done)))
+        journal.append(batch.cast(journal.schema))
+        chunks.append(batch["path"])
+    return pa.concat_arrays(chunks)
 
 
 def _schema(artifact: ModelArtifact) -> pa.Schema:

@@ -41,6 +41,10 @@ class PhotoPaths(Sequence[Path]):
             return PhotoPaths(self.root, self.names[index])
         return self.root / str(self.names[index].as_py())
 
+    def shown(self) -> pa.Array:
+        """Every name as it stands in a table, those that are not valid UTF-8 last."""
+        return pa.concat_arrays([self.names, pa.array(self.unnameable, pa.string())])
+
     def without(self, names: pa.Array) -> PhotoPaths:
         """Those that are not among `names`."""
         left = self.names.filter(pc.invert(pc.is_in(self.names, names)))

@@ -8,16 +8,18 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
 from houndsight.errors import DataError, SettingError
 from houndsight.events import Emitter, Listener, StageEnded, StageProgress, StageStarted
 from houndsight.files import write_atomic
+from houndsight.serving.bulk_file import parquet_metadata
 
-__all__ = ["class_folder", "sort_into_classes"]
+__all__ = ["check_target", "class_folder", "sort_into_classes"]
 
 _MARKER = ".houndsight-sorted.json"
 _UNSUPPORTED = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV, errno.EMLINK}
@@ -64,6 +66,32 @@ def sort_into_classes(
     text = f"Sorted {sum(counts.values()):,} photos into {len(counts):,} classes in {target}"
     emit(StageEnded(stage="sort", seconds=time.monotonic() - started, text=text))
     return counts
+
+
+def check_target(predictions: Path, root: Path, target: Path, facts: Mapping[str, Any]) -> None:
+    """Whether photos can be sorted into `target`, before anything is predicted.
+
+    Args:
+        predictions: the file that will hold the predictions; it may not be there yet.
+        facts: what that file will say about itself.
+
+    Raises:
+        DataError: `target` holds something else, cannot be written, or lies in `root` or around
+            it or around `predictions`.
+        SettingError: `predictions` is to be a file that cannot be read back.
+    """
+    if predictions.suffix.lower() == ".csv":
+        raise SettingError(
+            f"Photos cannot be sorted by a CSV file; name it {predictions.stem}.parquet."
+        )
+    _check_place(root, target)
+    if target.resolve() in predictions.resolve().parents:
+        raise DataError(f"{predictions} lies in {target}; name a folder to sort into beside it.")
+    if target.exists():
+        _check_content(target, _marker(parquet_metadata(facts)))
+    above = next(path for path in (target, *target.absolute().parents) if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise DataError(f"{target} cannot be written: {above} is not a folder that can be.")
 
 
 def class_folder(name: str) -> str:
@@ -143,22 +171,41 @@ def _copy(photo: Path, target: Path) -> None:
 
 
 def _prepare(predictions: Path, root: Path, target: Path) -> None:
+    _check_place(root, target)
+    marker = _marker(pq.read_schema(predictions).metadata or {})
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror or error}.") from error
+    _check_content(target, marker)
+    try:
+        write_atomic(target / _MARKER, marker.encode())
+    except OSError as error:
+        raise DataError(f"{target} cannot be written: {error.strerror or error}.") from error
+
+
+def _check_place(root: Path, target: Path) -> None:
     ours, photos = target.resolve(), root.resolve()
     if ours == photos or photos in ours.parents or ours in photos.parents:
         raise DataError(f"{target} and {root} lie in one another; name a folder beside the photos.")
-    meta = pq.read_schema(predictions).metadata or {}
-    marker = json.dumps({"v": 1, "predictions": hashlib.sha256(repr(meta).encode()).hexdigest()})
+
+
+def _check_content(target: Path, marker: str) -> None:
+    """Make sure that `target` is empty, or holds a sorting with this marker."""
     path = target / _MARKER
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        found = path.read_text() if path.exists() else None
-        if found is None and next(target.iterdir(), None) is None:
-            write_atomic(path, marker.encode())
-            found = marker
+        empty = next(target.iterdir(), None) is None
+        same = empty or (path.exists() and path.read_text() == marker)
     except OSError as error:
-        raise DataError(f"{target} cannot be written: {error.strerror or error}.") from error
-    if found != marker:
+        raise DataError(f"{target} cannot be read: {error.strerror or error}.") from error
+    if not same:
         raise DataError(f"{target} holds other files; name an empty folder to sort into.")
+
+
+def _marker(metadata: Mapping[bytes, bytes]) -> str:
+    """What tells a sorting of these predictions from other files."""
+    digest = hashlib.sha256(repr(dict(metadata)).encode()).hexdigest()
+    return json.dumps({"v": 1, "predictions": digest})
 
 
 def _predicted(predictions: Path) -> Iterator[tuple[str, str]]:
