@@ -87,6 +87,23 @@ def test_stream_keeps_order_and_keys(frozen: Backbone) -> None:
     np.testing.assert_array_equal(results[4][1], trunk(batches[4][1]))
 
 
+def test_a_stream_that_is_left_harms_none_after_it(resnet18_file: Path) -> None:
+    slow = load_backbone(str(resnet18_file))
+    slow.preprocessing = Preprocessing(size=256, mean=(0.5,) * 3, std=(0.2,) * 3)
+    trunk = compile_trunk(slow, runtime="openvino")
+    pixels = _pixels(6 * trunk.batch_size, 256)
+    whole = trunk(pixels)
+    batches = [(start, pixels[start : start + 4]) for start in range(0, len(pixels), 4)]
+    for _ in range(3):
+        left = trunk.stream(batches)
+        next(left)
+        left.close()
+        np.testing.assert_array_equal(trunk(pixels), whole)
+    kept = trunk.stream(batches)  # never closed, as by somebody who forgets
+    next(kept)
+    np.testing.assert_array_equal(trunk(pixels), whole)
+
+
 def test_it_is_compiled_once_and_again_after_fine_tuning(small_backbone: Backbone) -> None:
     first = compile_trunk(small_backbone, runtime="torch")
     assert compile_trunk(small_backbone, runtime="torch") is first
@@ -113,7 +130,7 @@ def test_without_openvino_pytorch_runs_and_says_so(
     assert found.valid.all()
     assert [finding.rule for finding in found.findings] == ["SlowRuntime"]
     assert "No module named 'openvino'" in found.findings[0].title
-    with pytest.raises(HoundsightError, match="--runtime torch"):
+    with pytest.raises(HoundsightError, match="models.runtime=torch"):
         compile_trunk(small_backbone, runtime="openvino")
 
 

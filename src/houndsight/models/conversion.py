@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import openvino
 import torch
 from torch import nn
+
+from houndsight.models.openvino_import import openvino
 
 __all__ = ["to_openvino"]
 

@@ -13,13 +13,13 @@ import uuid
 from contextlib import suppress
 from pathlib import Path
 
-import openvino
 import torch
 from torch import nn
 
 from houndsight.config import cache_home
 from houndsight.models.conversion import to_openvino
 from houndsight.models.eviction import evict
+from houndsight.models.openvino_import import openvino
 
 __all__ = ["LIMIT_BYTES", "converted"]
 

@@ -138,9 +138,8 @@ def _traced(classifier: nn.Module, size: int) -> Any:
 
 
 def _write_openvino(classifier: nn.Module, target: Path, size: int) -> None:
-    import openvino
-
     from houndsight.models.conversion import to_openvino
+    from houndsight.models.openvino_import import openvino
 
     model = to_openvino(_on(classifier, "cpu"), size=size)
     openvino.save_model(model, target, compress_to_fp16=False)

@@ -40,7 +40,7 @@ def open_graph(folder: Path, kind: str, *, threads: int | None = None) -> Networ
 
 def open_openvino(path: Path, *, threads: int | None = None) -> Network:
     """An OpenVINO graph on the CPU, in float32 so that it agrees with PyTorch."""
-    import openvino
+    from houndsight.models.openvino_import import openvino
 
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import openvino
 from numpy.typing import NDArray
 from torch import nn
 
 from houndsight.data.decode import Preprocessing
 from houndsight.data.workers import core_count
 from houndsight.models.converted import converted
+from houndsight.models.openvino_import import openvino
 from houndsight.models.trunk import TrunkRuntime
 
 __all__ = ["OpenVinoTrunk", "cpu_precision"]
@@ -47,8 +47,9 @@ class OpenVinoTrunk(TrunkRuntime):
         self.description = f"OpenVINO {precision}, {streams} streams of the CPU"
 
     def submit(self, images: NDArray[np.float32]) -> object:
-        """Start the oldest request again; its result has been taken."""
+        """Start the oldest request again; its result has been taken, or nobody wants it."""
         request = self._requests[self._next_request]
+        request.wait()
         self._next_request = (self._next_request + 1) % len(self._requests)
         tensor = openvino.Tensor(images, shared_memory=True)
         request.set_input_tensor(tensor)

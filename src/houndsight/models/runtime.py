@@ -83,8 +83,9 @@ def measure_throughput(
         paths, backbone.preprocessing, batch_size=trunk.batch_size, workers=workers
     )
     started, first_at, done, first = time.perf_counter(), 0.0, 0, 0
-    with closing(decoded):  # type: ignore[type-var]
-        for _, outputs in trunk.stream(_pieces(decoded, trunk.batch_size)):
+    passing = trunk.stream(_pieces(decoded, trunk.batch_size))
+    with closing(decoded), closing(passing):  # type: ignore[type-var]
+        for _, outputs in passing:
             now = time.perf_counter()
             done += len(outputs)
             if not first:
@@ -118,5 +119,5 @@ def _compile(
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         note = f"OpenVINO cannot run {name.split()[0]} here: {reason}"
         if runtime == "openvino":
-            raise HoundsightError(f"{note}. Use --runtime torch.") from error
+            raise HoundsightError(f"{note}. Use --set models.runtime=torch.") from error
         return TorchTrunk(module, preprocessing, note=note)

@@ -51,14 +51,22 @@ class TrunkRuntime(ABC):
     def stream(
         self, batches: Iterable[tuple[T, NDArray[np.uint8]]]
     ) -> Iterator[tuple[T, NDArray[np.float32]]]:
-        """Outputs of decoded images `(n <= batch_size, s, s, 3)`, in order, with their keys."""
+        """Outputs of decoded images `(n <= batch_size, s, s, 3)`, in order, with their keys.
+
+        Whoever leaves it before its end closes it: what was submitted is then waited for.
+        """
         waiting: deque[tuple[T, int, object]] = deque()
-        for key, images in batches:
-            waiting.append((key, len(images), self.submit(self._filled(images))))
-            if len(waiting) > self.ahead:
+        try:
+            for key, images in batches:
+                waiting.append((key, len(images), self.submit(self._filled(images))))
+                if len(waiting) > self.ahead:
+                    yield self._next(waiting)
+            while waiting:
                 yield self._next(waiting)
-        while waiting:
-            yield self._next(waiting)
+        finally:
+            # A ticket holds the pixels that are being read, and a request that is to be used again.
+            for _, _, ticket in waiting:
+                self.result(ticket)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Outputs of any number of decoded images `(n, s, s, 3)`."""
