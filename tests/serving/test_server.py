@@ -73,6 +73,25 @@ def test_hostile_connections_do_not_stop_it() -> None:
         assert invoke(address).status_code == 200
 
 
+def test_a_client_that_sends_on_still_reads_why_it_was_refused() -> None:
+    with served() as (_, address):
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(
+                b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-type: image/jpeg\r\n"
+                b"transfer-encoding: chunked\r\n\r\n"
+            )
+            for _ in range(30):
+                connection.sendall(b"%x\r\n%b\r\n" % (1_000_000, bytes(1_000_000)))
+            connection.sendall(b"0\r\n\r\n")
+            reply = b""
+            while block := connection.recv(65_536):
+                reply += block
+        assert reply.startswith(b"HTTP/1.1 413") and reply.endswith(b'most allowed."}')
+        assert b"connection: close" in reply
+        assert invoke(address).status_code == 200
+
+
 def test_a_port_that_is_taken_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = ServingSettings(port=taken.getsockname()[1])

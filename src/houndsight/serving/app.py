@@ -23,7 +23,7 @@ from starlette.routing import Route
 
 from houndsight.errors import RequestError
 from houndsight.serving.batching import Batcher
-from houndsight.serving.body import read_body
+from houndsight.serving.body import LastWord, read_body
 from houndsight.serving.fetch import Fetcher
 from houndsight.serving.handler import Handler
 from houndsight.serving.requests import Asked, Url, accepts_json, parse_asked, parse_top
@@ -153,10 +153,11 @@ def make_app(
 async def _refused(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestError)
     headers = {"retry-after": "1"} if error.status == 503 else {}
+    kind: type[Response] = Response
     # A body that was not read to its end cannot be followed by another request.
     if error.status in (408, 413):
-        headers["connection"] = "close"
-    return _json({"error": str(error)}, status=error.status, headers=headers)
+        headers["connection"], kind = "close", LastWord
+    return _json({"error": str(error)}, status=error.status, headers=headers, kind=kind)
 
 
 async def _http_error(_: Request, error: Exception) -> Response:
@@ -179,7 +180,11 @@ async def _failed(_: Request, __: Exception) -> Response:
 
 
 def _json(
-    values: Mapping[str, Any], *, status: int = 200, headers: Mapping[str, str] | None = None
+    values: Mapping[str, Any],
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+    kind: type[Response] = Response,
 ) -> Response:
     text = json.dumps(values, ensure_ascii=False, allow_nan=False)
-    return Response(text, status, headers=headers, media_type="application/json")
+    return kind(text, status, headers=headers, media_type="application/json")
