@@ -14,7 +14,7 @@ from pyarrow import fs
 from houndsight.config import cache_home
 from houndsight.data import downloads
 from houndsight.data.buckets import fetch_bucket
-from houndsight.data.downloads import Expected, download, fetch_url
+from houndsight.data.downloads import Expected, download, fetch_url, shown_url
 from houndsight.errors import DataError, NetworkError
 from houndsight.events import Event, StageProgress
 
@@ -335,3 +335,15 @@ def test_public_buckets_are_read_without_credentials(
     folder = fetch_bucket("s3://anonymous@bucket/photos?region=eu-west-1", limit_bytes=LIMIT)
     assert len(names(folder)) == 3
     assert asked == [{"anonymous": True, "region": "eu-west-1"}]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://127.0.0.1:9/x.zip", "https://127.0.0.1:9/x.zip"),
+        ("https://me:secret@example.org/x.zip?token=1#part", "https://example.org/x.zip"),
+        ("https://me@[::1]:8443/x.zip", "https://[::1]:8443/x.zip"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert shown_url(url) == shown

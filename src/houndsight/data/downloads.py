@@ -120,7 +120,8 @@ def verify(path: Path, expected: Expected, source: str) -> None:
 def shown_url(url: str) -> str:
     """The address without user name, password and query, which may hold secrets."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{parts.path}"
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _check_scheme(url: httpx.URL, expected: Expected | None) -> None:
