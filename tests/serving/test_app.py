@@ -132,7 +132,7 @@ def encoded_size(width: int, height: int) -> bytes:
     ("content", "headers", "status", "sentence"),
     [
         (b"", {}, 400, "empty"),
-        (b"no photo", {}, 422, "not a photo"),
+        (b"no photo", {}, 422, "This is not a photo: it begins like text."),
         (PHOTO[:200], {}, 422, "truncated"),
         (b"GIF89a" + b"x" * 50, {}, 415, "is GIF; this endpoint takes JPEG, PNG, WEBP"),
         (PHOTO, {"content_type": "text/csv"}, 415, "'text/csv' is not taken"),

@@ -51,6 +51,14 @@ def test_photos_as_json_with_a_bad_one(run: Path, photo_folder: Photos, tmp_path
     assert "does not exist" in second["error"]
 
 
+def test_one_bad_photo_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "env.sh").write_text("export A=1\n")
+    found = CliRunner().invoke(app, ["predict", str(run), str(tmp_path / "env.sh")])
+    assert found.output == ""
+    assert isinstance(found.exception, DataError)
+    assert str(found.exception) == f"{tmp_path / 'env.sh'} is not a photo: it begins like text."
+
+
 def test_a_folder_becomes_a_file_and_is_sorted(
     run: Path, photo_folder: Photos, tmp_path: Path
 ) -> None:
@@ -101,7 +109,7 @@ def test_where_to_sort_into_is_checked_before_predicting(
     ("arguments", "kind", "sentence"),
     [
         (("predict", "{run}", "{folder}"), SettingError, "add --out"),
-        (("predict", "{run}", "{folder}/none.jpg"), DataError, "could not be read"),
+        (("predict", "{run}", "{folder}/none.jpg"), DataError, "does not exist"),
         (("predict", "{run}", "x.jpg", "--out", "y.csv"), SettingError, "for a folder"),
         (("predict", "{folder}", "x.jpg"), ArtifactError, "not a saved model"),
         (("serve", "{folder}"), ArtifactError, "not a saved model"),

@@ -128,21 +128,19 @@ def _photos(
     backend: str,
     batch_size: int,
 ) -> None:
-    failed = 0
+    errors: list[str] = []
     for start in range(0, len(photos), batch_size):
         some = photos[start : start + batch_size]
         predictions = artifact.predict(some, batch_size=batch_size, backend=backend)
-        failed += len(predictions.errors)
+        errors += predictions.errors.values()
         for row, (photo, likeliest) in enumerate(zip(some, predictions.top(top), strict=True)):
             error = predictions.errors.get(row)
             if as_json:
                 _print_json(photo, likeliest, error)
-            else:
+            elif error is None or len(photos) > 1:
                 _print_table(photo, likeliest, error)
-    if failed == len(photos):
-        raise DataError(
-            "The photo could not be read." if failed == 1 else "No photo could be read."
-        )
+    if len(errors) == len(photos):
+        raise DataError(errors[0] if len(photos) == 1 else "No photo could be read.")
 
 
 def _print_json(photo: Path, likeliest: list[tuple[str, float]], error: str | None) -> None:

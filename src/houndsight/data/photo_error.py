@@ -20,6 +20,7 @@ class Reason(enum.StrEnum):
     DAMAGED = "damaged"
     TOO_LARGE = "too-large"
     CRASHES = "crashes"
+    CHANGED = "changed"
 
 
 _SENTENCES = {
@@ -31,6 +32,7 @@ _SENTENCES = {
     Reason.DAMAGED: "is damaged",
     Reason.TOO_LARGE: "is too large",
     Reason.CRASHES: "ends the process that decodes it",
+    Reason.CHANGED: "was changed after it was checked",
 }
 
 
@@ -41,7 +43,9 @@ class PhotoError(DataError):
     `text` is `kind: detail`, which is what tables of errors hold.
     """
 
-    def __init__(self, reason: Reason, detail: str = "", name: str = "The photo") -> None:
+    def __init__(self, reason: Reason, detail: str = "", name: str = "") -> None:
+        # What is no photo cannot be called one.
+        name = name or ("This" if reason == Reason.NOT_AN_IMAGE else "The photo")
         said = f"{_SENTENCES[reason]}: {detail}" if detail else _SENTENCES[reason]
         super().__init__(f"{name} {said}.")
         self.reason = reason
