@@ -211,7 +211,7 @@ def to_grey(image: Image.Image, edge: int) -> Image.Image:
 
 def _guarded(source: Path | bytes, max_pixels: int, use: Callable[[Image.Image], T]) -> T:
     """`use` the opened photo; whatever its bytes bring about comes out as a `PhotoError`."""
-    name = "The photo" if isinstance(source, bytes) else str(source)
+    name = "" if isinstance(source, bytes) else str(source)
     content = b""
     try:
         content = source if isinstance(source, bytes) else read_photo(source, max_pixels=max_pixels)
