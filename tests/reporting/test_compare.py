@@ -111,6 +111,19 @@ def test_a_run_has_nothing_more_than_itself(tmp_path: Path) -> None:
     assert found.nll is not None and (found.nll.low, found.nll.high) == (0, 0)
 
 
+def test_identical_predictions_of_two_runs_differ_by_nothing(tmp_path: Path) -> None:
+    answers = [0, 1, 1] * 9
+    a = make_run(tmp_path / "a", [0, 1, 2] * 9, answers)
+    b = make_run(tmp_path / "b", [0, 1, 2] * 9, answers)
+    found = compare_runs(a, b)
+    assert (found.top1.difference, found.top1.low, found.top1.high) == (0, 0, 0)
+    assert {(c.top1.low, c.top1.high) for c in found.classes} == {(0, 0)}
+    assert "identical predictions" in found.notes[0]
+    # The same photos right by other answers is not the same model.
+    other = compare_runs(a, make_run(tmp_path / "c", [0, 1, 2] * 9, [0, 1, 0] * 9))
+    assert other.top1.low < 0 < other.top1.high and other.notes == ()
+
+
 def test_figures_that_differ_from_the_runs_own_are_explained(tmp_path: Path) -> None:
     a = make_run(tmp_path / "a", [0, 1] * 4, [0, 1] * 4, split="out-of-fold", top1=0.905)
     b = make_run(tmp_path / "b", [0, 1] * 4, [0, 1] * 4, split="out-of-fold", top1=1.0)

@@ -105,6 +105,8 @@ class _Tested:
     """Of each row, as the classes were called originally: what is the same in both runs."""
     readable: dict[str, str]
     """{original: readable} of the classes."""
+    predicted: list[str]
+    """Of each row, the class told, as it was called originally."""
     right: NDArray[np.bool_]
     losses: NDArray[np.float64] | None
     told: float | None
@@ -135,6 +137,10 @@ def compare_runs(run_a: Path | str, run_b: Path | str) -> Comparison:
     return _compared(a, b, same, [*notes, *_averaged([a] if itself else [a, b])], itself)
 
 
+_IDENTICAL = (
+    "A and B make identical predictions on these photos, so every difference is zero: they may be "
+    "copies of one run, or runs with the same seed."
+)
 _ITSELF = (
     "A and B are the same run, so every difference is zero. To learn how much chance there is in "
     "a training, compare runs with different seeds."
@@ -150,30 +156,51 @@ def _compared(
     nll = None
     if a.losses is not None and b.losses is not None:
         nll = paired_mean(a.losses[rows_a], b.losses[rows_b])
-    top1 = paired_top1(right_a, right_b)
+    certain = itself or _is_identical(a, b, rows_a, rows_b)
+    labels = np.array([a.labels[row] for row in rows_a])
     return Comparison(
         run_a=a.name,
         run_b=b.name,
         count=len(keys),
-        top1=Difference.of_itself(top1.a) if itself else top1,
+        top1=_difference(right_a, right_b, certain),
         nll=nll,
         gained=gained,
         lost=lost,
         p_value=mcnemar_p_value(gained, lost),
-        classes=_by_class(a, np.array([a.labels[row] for row in rows_a]), right_a, right_b),
-        notes=tuple(notes),
+        classes=_by_class(a, labels, right_a, right_b, certain),
+        notes=(*notes, _IDENTICAL) if certain and not itself else tuple(notes),
     )
 
 
+def _is_identical(a: _Tested, b: _Tested, rows_a: list[int], rows_b: list[int]) -> bool:
+    """Whether both told the same class of every photo, with the same probability of its label."""
+    if any(a.predicted[i] != b.predicted[j] for i, j in zip(rows_a, rows_b, strict=True)):
+        return False
+    if a.losses is None or b.losses is None:
+        return False
+    return bool(np.array_equal(a.losses[rows_a], b.losses[rows_b]))
+
+
+def _difference(
+    right_a: NDArray[np.bool_], right_b: NDArray[np.bool_], certain: bool
+) -> Difference:
+    """B minus A; `certain` where both are the same and chance has no part in it."""
+    return Difference.of_itself(float(right_a.mean())) if certain else paired_top1(right_a, right_b)
+
+
 def _by_class(
-    a: _Tested, labels: NDArray[np.str_], right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]
+    a: _Tested,
+    labels: NDArray[np.str_],
+    right_a: NDArray[np.bool_],
+    right_b: NDArray[np.bool_],
+    certain: bool,
 ) -> tuple[ClassDifference, ...]:
     found = []
     for name in np.unique(labels):
         inside = labels == name
         one, other = right_a[inside], right_b[inside]
         p_value = mcnemar_p_value(int((other & ~one).sum()), int((one & ~other).sum()))
-        top1 = paired_top1(one, other)
+        top1 = _difference(one, other, certain)
         readable = a.readable.get(str(name), str(name))
         found.append(ClassDifference(readable, str(name), int(inside.sum()), top1, p_value))
     return tuple(sorted(found, key=lambda each: (-abs(each.top1.difference), each.name)))
@@ -205,12 +232,24 @@ def _tested(run: Run, by_hash: bool) -> _Tested:
     if predictions.probabilities is not None:
         chosen = predictions.probabilities[np.arange(len(predictions)), predictions.labels]
         losses = -np.log(np.maximum(chosen.astype(np.float64), SMALLEST_PROBABILITY))
-    labels = [names[i] if i < len(names) else f"class {i}" for i in predictions.labels.tolist()]
+    labels, told_classes = (
+        [names[i] if i < len(names) else f"class {i}" for i in indices.tolist()]
+        for indices in (predictions.labels, predictions.predicted)
+    )
     right = predictions.predicted == predictions.labels
     name = run.folder.resolve().name or str(run.folder)
     averaged = OUT_OF_FOLD in predictions.splits
     told = _told(run, right) if averaged else None
-    return _Tested(name, rows, labels, dict(zip(names, readable, strict=True)), right, losses, told)
+    return _Tested(
+        name=name,
+        rows=rows,
+        labels=labels,
+        readable=dict(zip(names, readable, strict=True)),
+        predicted=told_classes,
+        right=right,
+        losses=losses,
+        told=told,
+    )
 
 
 def _told(run: Run, right: NDArray[np.bool_]) -> float | None:
