@@ -27,13 +27,14 @@ ifeq ($(PLATFORM),Linux-x86_64)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 else
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[demo,onnx,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[demo,doctor,onnx,dev]'
 endif
 	@touch $@
 
 demo: install
 	$(BIN)/houndsight run --dataset solar-cells --minutes $(MINUTES)
-	$(BIN)/houndsight predict runs/solar-cells $$($(BIN)/python scripts/sample.py)
+	@# A second demo trains beside the first: the newest folder is the one just made.
+	$(BIN)/houndsight predict $$(ls -td runs/solar-cells*/ | head -n 1) $$($(BIN)/python scripts/sample.py)
 
 check: install
 	$(BIN)/ruff check .
