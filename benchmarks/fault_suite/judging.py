@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import houndsight.debugger
 from fault_suite.documented import documented
 from fault_suite.plan import Run, twin
-from fault_suite.recordings import Recordings
+from fault_suite.recordings import Recorded, Recordings
 from fault_suite.registry import FAULTS
 from fault_suite.repair import default_recipe, repaired
 from fault_suite.spec import Spec
 from houndsight.debugger.diagnosis import diagnose
 from houndsight.debugger.judge import judge
 from houndsight.debugger.rules import make_rules
-from houndsight.findings import Severity
+from houndsight.findings import Finding, Severity
 
 __all__ = ["Case", "Said", "Suite"]
 
@@ -90,6 +93,16 @@ class Case:
         return not self.detected or self.fixed is None
 
 
+def _digest() -> str:
+    """Of everything that decides what rules say of a recording."""
+    package = Path(houndsight.debugger.__file__).parent
+    own = [Path(__file__).with_name("documented.py")]
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted([*package.glob("*.py"), *package.glob("rules/*.py"), *own]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 class Suite:
     """The recorded runs of a part, judged.
 
@@ -102,6 +115,7 @@ class Suite:
         self.recordings = recordings
         self.runs = [run for run in runs if recordings.get(run.spec, log=True)]
         self._said: dict[str, Said] = {}
+        self.rules = _digest()
         self.spread = self._spreads()
 
     def said(self, spec: Spec) -> Said:
@@ -109,8 +123,7 @@ class Suite:
         if spec.key not in self._said:
             recorded = self.recordings.get(spec, log=True)
             assert recorded is not None, "only recorded trainings are judged"
-            history = recorded.history()
-            findings = judge(make_rules("default"), history).findings
+            findings, fired = self._judged(recorded)
             loud = [f for f in findings if f.severity != Severity.INFO]
             causes = diagnose(findings) if loud else []
             self._said[spec.key] = Said(
@@ -118,9 +131,23 @@ class Suite:
                 tuple(f"{f.rule}: {f.title}" for f in loud),
                 tuple(d.cause.name for d in causes),
                 tuple(dict(d.cause.change) for d in causes),
-                frozenset(documented(history)),
+                frozenset(fired),
             )
         return self._said[spec.key]
+
+    def _judged(self, recorded: Recorded) -> tuple[list[Finding], list[str]]:
+        """Findings and documented rules that fire; kept for as long as no rule changes."""
+        name = f"{recorded.spec.key}-{self.rules}"
+        known = self.recordings.remembered(name)
+        if known is None:
+            history = recorded.history()
+            findings = judge(make_rules("default"), history).findings
+            known = {
+                "findings": [finding.to_json() | {"plot": {}} for finding in findings],
+                "documented": sorted(documented(history)),
+            }
+            self.recordings.remember(name, known)
+        return [Finding.from_json(record) for record in known["findings"]], known["documented"]
 
     def healthy(self) -> list[tuple[Run, Said]]:
         """The healthy runs."""

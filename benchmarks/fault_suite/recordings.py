@@ -109,6 +109,16 @@ class Recordings:
         }
         write_atomic(self.folder / f"{spec.key}.json", json.dumps(record).encode())
 
+    def remembered(self, name: str) -> dict[str, Any] | None:
+        """What was kept under a name."""
+        path = self.folder / "judged" / f"{name}.json"
+        return json.loads(path.read_text()) if path.exists() else None
+
+    def remember(self, name: str, record: dict[str, Any]) -> None:
+        """Keep something under a name."""
+        (self.folder / "judged").mkdir(exist_ok=True)
+        write_atomic(self.folder / "judged" / f"{name}.json", json.dumps(record).encode())
+
     def clear_unfinished(self) -> None:
         """Remove what a kill left."""
         for path in self.folder.glob(".*.aside"):

@@ -32,6 +32,16 @@ def _times(spec: Spec, factor: Any) -> Spec:
     return replace(spec, learning_rate=spec.learning_rate * float(factor))
 
 
+def _group_rate(spec: Spec, factor: Any) -> Spec:
+    """The group that stood still gets so much of the other's learning rate."""
+    return replace(spec, backbone_factor=float(factor))
+
+
+def _finite(spec: Spec, _: Any) -> Spec:
+    """Photos with values that are not finite are left out."""
+    return replace(spec, inputs="normalised") if spec.inputs == "not finite" else spec
+
+
 def _backbone_rate(spec: Spec, rate: Any) -> Spec:
     return replace(spec, backbone_factor=float(rate) / spec.learning_rate)
 
@@ -41,9 +51,15 @@ def _betas(spec: Spec, betas: Any) -> Spec:
 
 
 def _remove(spec: Spec, name: Any) -> Spec:
-    if name == "output":
-        return replace(spec, output="none")
-    return replace(spec, inputs="normalised") if "normalis" in str(name) else spec
+    """A layer at the end of the network, by its kind, or one normalisation of two."""
+    if "normalis" in str(name):
+        return replace(spec, inputs="normalised") if spec.inputs == "twice" else spec
+    there = spec.output.split()[-1]
+    return replace(spec, output="none") if str(name).lower() == there else spec
+
+
+def _zero_grad(spec: Spec, where: Any) -> Spec:
+    return replace(spec, zero_grad="after" if where == "after step" else "before")
 
 
 def _requires_grad(spec: Spec, wanted: Any) -> Spec:
@@ -69,7 +85,7 @@ def _trained(spec: Spec, _: Any) -> Spec:
 CHANGES: Mapping[str, Change] = {
     "learning_rate": _set("learning_rate"),
     "learning_rate_factor": _times,
-    "group_learning_rate_factor": _times,
+    "group_learning_rate_factor": _group_rate,
     "backbone.learning_rate": _backbone_rate,
     "backbone.requires_grad": _requires_grad,
     "freeze": _constant(frozen="backbone", misspelt=False),
@@ -83,10 +99,12 @@ CHANGES: Mapping[str, Change] = {
     "batch_size": _set("batch_size"),
     "schedule": _constant(schedule="constant", step_factor=1.0),
     "warmup": _set("warmup"),
-    "optimizer.zero_grad": _constant(zero_grad="before"),
+    "optimizer.zero_grad": _zero_grad,
     "optimizer.step": _constant(stepped_every=1),
     "optimizer.parameters": _constant(held="all"),
     "loss": _set("loss"),
+    "loss.weight": _constant(zero_weight=False),
+    "loss.ignore_index": _constant(ignored_class=None),
     "loss.sign": _constant(loss_factor=1.0),
     "label_smoothing": _set("label_smoothing"),
     "remove": _remove,
@@ -102,6 +120,7 @@ CHANGES: Mapping[str, Change] = {
     "model.train": _trained,
     "model.eval": _constant(evaluation_mode="eval"),
     "inputs.normalise": _constant(inputs="normalised"),
+    "inputs.finite": _finite,
     "normalise": _constant(inputs="normalised"),
     "evaluation.preprocessing": _constant(evaluation_inputs="same"),
     "evaluation.class_to_idx": _constant(evaluation_labels="true"),

@@ -45,7 +45,7 @@ class Spec:
     clip_value: float | None = None
     accumulation: int = 1
     zero_grad: str = "before"
-    """`before` the backward pass, `never`, or `between` it and the step."""
+    """`before` the backward pass, `after` the step, `never`, or `between` the two."""
     held: str = "all"
     """What the optimizer holds: `all`, `head`, `backbone`, `all but one`, or a `stale` model."""
     rebuilt: bool = False

@@ -110,6 +110,8 @@ class Training:
             self.optimizer.zero_grad()
         if (step + 1) % spec.stepped_every == 0:
             self.optimizer.step()
+            if spec.zero_grad == "after":
+                self.held.zero_grad()
 
     def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
         logits = self.model(images)

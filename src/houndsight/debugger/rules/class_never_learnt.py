@@ -154,6 +154,7 @@ def _causes(
                 fix=f"Remove ignore_index={index}, or give the class a weight in the loss.",
                 score=0.97,
                 evidence=f"The loss's settings are {dict(settings)}.",
+                change={"loss.weight": None} if weightless else {"loss.ignore_index": -100},
             )
         )
     labels = history.batches(Group.LABELS).together()

@@ -59,7 +59,7 @@ class DropoutTooStrong(Rule):
                     name="dropout-too-strong",
                     text="In PyTorch the rate is the share that is dropped, not the share kept.",
                     fix=f"Lower the rate from {figure(rate)} to {0.2 if rate < EXTREME else 0.1}.",
-                    score=0.85,
+                    score=0.92,
                     evidence=f"p = {figure(rate)}.",
                     change={"dropout": 0.2 if rate < EXTREME else 0.1},
                 ),

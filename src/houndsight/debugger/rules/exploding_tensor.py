@@ -147,6 +147,7 @@ class ExplodingTensor(Rule):
                     "standard deviation of 0, and drop the photos that give NaN.",
                     evidence="The inputs themselves have NaN or infinite values.",
                     score=0.95,
+                    change={"inputs.finite": True},
                 )
             )
         if len(history.scalar("loss_scale")) or history.structure.precision == "float16":

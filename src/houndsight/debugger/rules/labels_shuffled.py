@@ -135,14 +135,15 @@ class LabelsShuffled(Rule):
                 name="preprocessing-differs",
                 text="Evaluation's photos are prepared in another way than training's.",
                 fix="Give evaluation the same scaling and normalisation as training.",
-                score=0.5 if doubt < 0.5 else 0.3,
+                score=0.9 if fresh > 2 * SIGMAS else 0.5 if doubt < 0.5 else 0.3,
                 evidence=evidence,
+                change={"evaluation.preprocessing": "training.preprocessing"},
             ),
             Cause(
                 name="small-data",
                 text="There are too few photos to learn more than those photos.",
                 fix="Add photos, start from pretrained weights, and augment.",
-                score=0.25,
+                score=0.1 if fresh > 2 * SIGMAS else 0.25,
                 evidence=f"{len(np.unique(recent.fingerprints)):,} different photos of late.",
             ),
         )

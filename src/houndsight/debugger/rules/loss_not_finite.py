@@ -123,6 +123,7 @@ def _input(history: History, first: int) -> Cause | None:
                     "of 0 in the preprocessing, and leave such photos out."
                 ),
                 score=0.95,
+                change={"inputs.finite": True},
                 evidence=f"The input's {statistic.value} at step {first} is not finite.",
             )
     return None

@@ -110,7 +110,7 @@ class MomentumOutOfRange(Rule):
                     name="momentum-wrong",
                     text=f"{where} is set to {value:g}, far from the usual {better}.",
                     fix=f"Set {setting}={better}.",
-                    score=0.85,
+                    score=0.92,
                     evidence=f"The optimizer's settings hold {where} {value:g}.",
                     change=change,
                 ),

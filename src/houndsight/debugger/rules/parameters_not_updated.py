@@ -132,15 +132,17 @@ def _group_rate(history: History, group: int) -> float:
 
 def _causes(history: History, reason: str, names: Sequence[str]) -> tuple[Cause, ...]:
     if reason == "rate":
-        fresh_text = " They were never trained." if fresh_share(history, names) > 0.5 else ""
+        fresh = fresh_share(history, names) > 0.5
+        fresh_text = " They were never trained." if fresh else ""
+        better = "the head's" if fresh else "a tenth of the head's"
         return (
             Cause(
                 name="backbone-frozen",
                 text=f"The learning rate of their group is 0.{fresh_text}",
-                fix="Give that group a learning rate, such as a tenth of the head's.",
+                fix=f"Give that group a learning rate, such as {better}.",
                 score=0.9,
                 evidence="The group's learning rate was 0 at every recorded step.",
-                change={"group_learning_rate_factor": 0.1},
+                change={"group_learning_rate_factor": 1.0 if fresh else 0.1},
             ),
         )
     if reason == "unused":

@@ -120,7 +120,7 @@ class TrainModeMissing(Rule):
                         "Leave BatchNorm in training mode, or freeze it only with the statistics "
                         "of pretrained weights and inputs normalised as those weights ask."
                     ),
-                    score=0.85,
+                    score=0.92,
                     evidence="Their outputs are not of variance 1 before scale and shift.",
                     change={"batchnorm.train": True},
                 ),

@@ -145,7 +145,7 @@ class WeightDecayScale(Rule):
                     name="weight-decay-wrong",
                     text=f"weight_decay={decay:g} is on the wrong scale for this optimizer.",
                     fix=f"Set weight_decay={number(better)}.",
-                    score=0.85,
+                    score=0.92,
                     evidence=evidence,
                     change={"weight_decay": better},
                 ),
