@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import pytest
 
-from houndsight.config import Settings, resolve, setting
+from houndsight.config import BESIDE_DATA, SECTIONS, Settings, resolve, setting
 from houndsight.errors import SettingError
 
 
@@ -95,6 +95,52 @@ def test_a_misspelt_name_in_a_file_is_not_ignored(tmp_path: Path) -> None:
     file.write_text("[kennel]\ndoggs = 4\n")
     with pytest.raises(SettingError, match="has no setting 'doggs'"):
         resolve(KennelSettings, environ={}, user_file=file)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[kenel]\ndogs = 4\n", r"no section \[kenel\]; did you mean kennel\?"),
+        ("dogs = 4\n", r"no section \[dogs\]\. There are "),
+        ("[kennel]\ndoggs = 4\n", r"'doggs'; did you mean dogs\?"),
+    ],
+)
+def test_a_misspelt_section_in_a_file_is_not_ignored(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "houndsight.toml"
+    for given in ({"user_file": file}, {"user_file": tmp_path / "none", "data_folder": tmp_path}):
+        file.write_text(text)
+        with pytest.raises(SettingError, match=said):
+            resolve(KennelSettings, environ={}, **given)
+        file.write_text("[data]\nof = 'another room'\n")
+        assert resolve(KennelSettings, environ={}, **given).value == KennelSettings()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("HOUNDSIGHT_KENNEL_DOGGS", r"has no such setting; did you mean HOUNDSIGHT_KENNEL_DOGS\?"),
+        ("HOUNDSIGHT_KENEL_DOGS", r"no section KENEL; did you mean HOUNDSIGHT_KENNEL_DOGS\?"),
+        ("HOUNDSIGHT_KENNEL_XYZ", r"has no such setting\. Correct or unset it"),
+    ],
+)
+def test_a_misspelt_variable_is_not_ignored(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        resolve(KennelSettings, environ={name: "3"}, user_file=tmp_path / "none")
+
+
+def test_other_variables_are_left_alone(tmp_path: Path) -> None:
+    names = ("HOME", "CACHE", "WEIGHTS", "WATCH", "DATA_SEED", "STUDIO_PORT")
+    environ = {f"HOUNDSIGHT_{name}": "x" for name in names}
+    resolve(KennelSettings, environ=environ, user_file=tmp_path / "none")
+
+
+def test_the_sections_are_those_of_the_settings_classes() -> None:
+    from houndsight.pipeline import SECTIONS as OF_A_RUN
+    from houndsight.serving.settings import ServingSettings
+
+    classes = (*OF_A_RUN, ServingSettings)
+    assert sorted(SECTIONS) == sorted(cls.section for cls in classes)
+    assert set(BESIDE_DATA) == {cls.section for cls in classes if cls.beside_data}
 
 
 def test_a_broken_file_is_a_sentence(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import difflib
 import functools
 import inspect
 import os
@@ -26,6 +27,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import platformdirs
 
 from houndsight.errors import SettingError
+from houndsight.wording import did_you_mean
 
 __all__ = [
     "Resolved",
@@ -40,6 +42,11 @@ __all__ = [
 ]
 
 S = TypeVar("S", bound="Settings")
+
+SECTIONS = ("data", "debugger", "models", "run", "serving", "training", "tuning")
+"""Every section, also of rooms that are not imported: what else a file holds is a mistake."""
+BESIDE_DATA = ("data",)
+"""Those that a file beside the photos may set."""
 
 
 def setting(
@@ -146,9 +153,11 @@ def resolve(
     """Merge the sources of `cls`, the strongest first; `given` values of None are not given.
 
     Raises:
-        SettingError: a value is wrong, or a file or table holds a name that does not exist.
+        SettingError: a value is wrong, or a file, a table or the environment holds a name that
+            does not exist.
     """
     environ = os.environ if environ is None else environ
+    _check_variables(cls, environ)
     layers = list(_file_layers(cls, user_file or config_file(), data_folder))
     values: dict[str, Any] = {}
     sources = dict.fromkeys((f.name for f in cls.describe()), "default")
@@ -199,33 +208,73 @@ def require_cache_home() -> Path:
     return home
 
 
+def _check_variables(cls: type[Settings], environ: Mapping[str, str]) -> None:
+    """Refuse variables that look like settings and are none: ignored, they would mislead."""
+    known = {field.variable for field in cls.describe()}
+    sections = {f"HOUNDSIGHT_{name}".upper(): name for name in (*SECTIONS, cls.section)}
+    for name in environ:
+        if not name.startswith("HOUNDSIGHT_") or name in known:
+            continue
+        head = "_".join(name.split("_")[:2])
+        if sections.get(head) == cls.section:
+            fields = [field.name.upper() for field in cls.describe()]
+            meant = did_you_mean(name.removeprefix(f"{head}_"), fields, before=f"{head}_")
+            raise SettingError(
+                f"{name} is set, but section {cls.section} has no such setting{meant} "
+                "Correct or unset it."
+            )
+        near = difflib.get_close_matches(head, sections, n=1, cutoff=0.9)
+        if near and head not in sections and "_" in name.removeprefix("HOUNDSIGHT_"):
+            raise SettingError(
+                f"{name} is set, but there is no section {head.removeprefix('HOUNDSIGHT_')}; did "
+                f"you mean {near[0]}{name.removeprefix(head)}? Correct or unset it."
+            )
+
+
 def _file_layers(
     cls: type[Settings], user_file: Path, data_folder: Path | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    yield str(user_file), _table(user_file, cls)
+    yield str(user_file), _table(user_file, cls, {*SECTIONS, cls.section})
     if cls.beside_data and data_folder is not None:
         beside = data_folder / "houndsight.toml"
-        yield str(beside), _table(beside, cls)
+        yield str(beside), _table(beside, cls, {*BESIDE_DATA, cls.section})
 
 
-def _table(path: Path, cls: type[Settings]) -> dict[str, Any]:
+def _table(path: Path, cls: type[Settings], allowed: set[str]) -> dict[str, Any]:
     """The class's table in a TOML file, or nothing when there is no such file."""
     if not path.is_file():
         return {}
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8")).get(cls.section, {})
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingError(f"{path} is not valid TOML: {error}.") from error
+    for section in tables:
+        _check_section(path, section, allowed)
+    table = tables.get(cls.section, {})
     if not isinstance(table, dict):
         raise SettingError(f"{path}: {cls.section} must be a table, [{cls.section}].")
     known = {f.name for f in cls.describe()}
     for name in table:
         if name not in known:
             raise SettingError(
-                f"{path}: [{cls.section}] has no setting {name!r}; "
-                f"it has {', '.join(sorted(known))}."
+                f"{path}: [{cls.section}] has no setting {name!r}{did_you_mean(name, known)} "
+                f"It has {', '.join(sorted(known))}."
             )
     return table
+
+
+def _check_section(path: Path, section: str, allowed: set[str]) -> None:
+    if section in allowed:
+        return
+    if section in SECTIONS:
+        raise SettingError(
+            f"{path}: [{section}] is not for a file beside photos, which may set only "
+            f"{', '.join(f'[{name}]' for name in sorted(allowed))}; move it to {config_file()}."
+        )
+    raise SettingError(
+        f"{path}: there is no section [{section}]{did_you_mean(section, allowed)} "
+        f"There are {', '.join(sorted(allowed))}."
+    )
 
 
 @functools.cache

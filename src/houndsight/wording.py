@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 
-__all__ = ["duration", "number", "plural", "size"]
+__all__ = ["did_you_mean", "duration", "number", "plural", "size"]
 
 
 def duration(seconds: float) -> str:
@@ -43,3 +45,12 @@ def size(size_bytes: float) -> str:
 def plural(number: int, one: str, many: str = "") -> str:
     """`1 photo`, `2,000 photos`; `many` where it is not `one` and an s."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def did_you_mean(name: str, known: Iterable[str], *, before: str = "") -> str:
+    """`; did you mean tuning.trials?` where one of `known` is like `name`, else `.`.
+
+    `before` is told before the one meant: what all of them begin with, and makes none alike.
+    """
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {before}{near[0]}?" if near else "."

@@ -26,8 +26,9 @@ def test_given_options_and_assignments_end_in_their_sections() -> None:
 @pytest.mark.parametrize(
     ("assignment", "said"),
     [
-        ("data.sead=7", "there is no setting data.sead"),
-        ("date.seed=7", "there is no setting date.seed"),
+        ("data.sead=7", r"there is no setting data\.sead; did you mean data\.seed\?"),
+        ("date.seed=7", r"there is no setting date\.seed; did you mean data\.seed\?"),
+        ("x.y=7", r"there is no setting x\.y\. `houndsight config` lists"),
         ("data.seed", "write it as section.field=value"),
         ("seed=7", "write it as section.field=value"),
         ("data.seed=seven", "data.seed is 'seven'"),
@@ -39,7 +40,10 @@ def test_a_wrong_assignment_is_named(assignment: str, said: str) -> None:
 
 
 def test_a_file_beside_the_photos_sets_only_data(tmp_path: Path) -> None:
-    (tmp_path / "houndsight.toml").write_text("[data]\nseed = 4\n[run]\nminutes = 1\n")
+    file = tmp_path / "houndsight.toml"
+    file.write_text("[data]\nseed = 4\n")
     resolved = resolve_all(SECTIONS, given={}, data_folder=tmp_path)
     assert resolved["data"].value.seed == 4
-    assert resolved["run"].value.minutes == RunSettings().minutes
+    file.write_text("[data]\nseed = 4\n[run]\nminutes = 1\n")
+    with pytest.raises(SettingError, match=r"\[run\] is not for a file beside photos"):
+        resolve_all(SECTIONS, given={}, data_folder=tmp_path)

@@ -13,6 +13,7 @@ import typer
 
 from houndsight.config import Resolved, Setting, Settings, resolve
 from houndsight.errors import SettingError
+from houndsight.wording import did_you_mean
 
 __all__ = ["SetOption", "resolve_all", "with_settings"]
 
@@ -69,13 +70,12 @@ def resolve_all(
     """
     by_section = {cls.section: cls for cls in classes}
     values = {section: dict(given.get(section, {})) for section in by_section}
+    known = {f"{section}.{f.name}" for section, cls in by_section.items() for f in cls.describe()}
     for assignment in assignments:
         section, name, value = _split_assignment(assignment)
-        if section not in by_section or name not in {
-            f.name for f in by_section[section].describe()
-        }:
+        if (wanted := f"{section}.{name}") not in known:
             raise SettingError(
-                f"--set {assignment}: there is no setting {section}.{name}; "
+                f"--set {assignment}: there is no setting {wanted}{did_you_mean(wanted, known)} "
                 "`houndsight config` lists them all."
             )
         values[section][name] = value
