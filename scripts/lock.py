@@ -16,7 +16,7 @@ from pathlib import Path
 
 PYTHONS = ("3.11", "3.12", "3.13")
 PROJECT = Path(__file__).resolve().parents[1]
-INSTALLED_EXTRAS = "demo,onnx,dev"
+INSTALLED_EXTRAS = "demo,doctor,onnx,dev"
 ALL_EXTRAS = f"{INSTALLED_EXTRAS},sagemaker"
 PAIRS = ("torch==2.14.1", "torchvision==0.29.2")
 """torchvision is built for one torch, but its metadata does not always say for which."""

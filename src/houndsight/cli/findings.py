@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from houndsight.findings import Finding
 
-__all__ = ["findings", "print_findings", "print_rules"]
+__all__ = ["findings", "judge_if_never_judged", "print_findings", "print_rules"]
 
 SHOWN_OF_A_RULE = 3
 SHOWN_EXAMPLES = 3
@@ -41,7 +41,7 @@ def findings(
     from houndsight.runs import Run
 
     run = Run.open(run_folder)
-    _judge_if_never_judged(run_folder)
+    judge_if_never_judged(run_folder)
     if rules:
         print_rules(run_folder, Console(), as_json=as_json)
         return
@@ -60,7 +60,7 @@ def findings(
     print_findings(found, console, examples=True)
 
 
-def _judge_if_never_judged(run_folder: Path) -> None:
+def judge_if_never_judged(run_folder: Path) -> None:
     """A hook without `live` leaves a log of tensors and no verdict, or an old one."""
     written = [p.stat().st_mtime for p in run_folder.glob("tensors/rank-0/segment-*.arrow")]
     verdict = run_folder / "rules.json"

@@ -13,6 +13,7 @@ from houndsight.cli.cache import cache
 from houndsight.cli.check import check
 from houndsight.cli.compare import compare
 from houndsight.cli.config import config
+from houndsight.cli.doctor import doctor
 from houndsight.cli.findings import findings
 from houndsight.cli.help import Command, Group
 from houndsight.cli.predict import predict
@@ -47,7 +48,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, predict, serve, compare, report, findings, config, cache):
+for command in (run, check, predict, serve, compare, report, findings, doctor, config, cache):
     app.command(cls=Command)(command)
 # What follows the script's name is the script's.
 app.command(cls=Command, context_settings={"allow_interspersed_args": False})(watch)

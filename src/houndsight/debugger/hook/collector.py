@@ -74,6 +74,7 @@ class Collector:
         self._consumed = False
         self._largest_group = 0
         self._held: dict[int, int] = {}
+        self._in_groups: set[int] = set()
         self._scaler: torch.amp.GradScaler | None = None
 
     # -- forwards ---------------------------------------------------------------------------
@@ -140,7 +141,9 @@ class Collector:
         """Whether gradients other than zero are there: a bool, or a scalar tensor to ask later."""
         if self.watch is None:
             return False
-        found = [p.grad for p in self.watch.parameters if p.grad is not None]
+        # Those that no optimizer holds keep theirs for ever, which is another fault.
+        held = (p for p in self.watch.parameters if id(p) in self._in_groups)
+        found = [p.grad for p in held if p.grad is not None]
         if not found:
             return False
         # The last ones belong to the head, whose gradient vanishes last.
@@ -195,6 +198,7 @@ class Collector:
             self.optimizers.append(optimizer)
         groups = [g["params"] for o in self.optimizers for g in o.param_groups]
         held = [p for group in groups for p in group]
+        self._in_groups = {id(p) for p in held}
         counts = [sum(p.numel() for p in group) for group in groups]
         self._largest_group = counts.index(max(counts)) if counts else 0
         self.watch = ParameterWatch(self.model, held)

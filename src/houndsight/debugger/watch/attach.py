@@ -80,14 +80,18 @@ class Watcher:
         os.register_at_fork(after_in_child=self._forked)
         note(self.orders.folder, "torch", executable=sys.executable)
 
-    def end(self) -> None:
-        """Leave PyTorch as it was, and close what is hooked."""
+    def leave(self) -> None:
+        """Watch no further model, and leave PyTorch as it was."""
         from torch.optim.optimizer import Optimizer
 
         self._off = True
         self._switch_off()
         self._stepping.remove()
         Optimizer.__init__ = self._made  # type: ignore[method-assign]
+
+    def end(self) -> None:
+        """Leave, and close what is hooked."""
+        self.leave()
         while self.hooks:
             self.hooks.pop().close()
 
@@ -205,6 +209,10 @@ class Watcher:
         from houndsight.debugger.actions import Stop
         from houndsight.debugger.hook import Hook
 
+        if self.orders.probe:
+            from houndsight.debugger.doctor.probe import Probe
+
+            return Probe(module, folder=folder, orders=self.orders.probe, leave=self.leave)
         return Hook(
             module,
             folder=folder,

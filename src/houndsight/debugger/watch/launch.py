@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -27,6 +28,8 @@ SITE = Path(__file__).with_name("site")
 EVERY_SECONDS = 0.25
 AWAIT_VERDICT_SECONDS = 60.0
 """How long the last look of the rules is waited for."""
+GRACE_SECONDS = 5.0
+"""Between asking a script to end and ending it."""
 PASSED_ON = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGINT")
 
 
@@ -37,18 +40,30 @@ class Watch:
         command: the script's command line, as a person would type it.
         orders: what to do in it; its folder must not hold a run.
         cwd: where it runs; here by default.
+        origin: what `cwd` is a copy of, for the record.
 
     Raises:
         RunError: the folder holds a run already, or cannot be written.
         SettingError: there is no such command.
     """
 
-    def __init__(self, command: Sequence[str], orders: Orders, *, cwd: Path | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        orders: Orders,
+        *,
+        cwd: Path | None = None,
+        origin: Path | None = None,
+    ) -> None:
         self.command, self.orders, self.cwd = command_line(command), orders, cwd
         self.folder = Path(orders.folder)
-        self.run = Run.create(self.folder, kind="job", config={"watch": {"command": [*command]}})
+        self.run = Run.create(self.folder, kind="job", config=self._config(origin))
         (self.folder / "logs").mkdir(exist_ok=True)
         self._followers: dict[Path, FindingsFollower] = {}
+
+    def _config(self, origin: Path | None) -> dict[str, Any]:
+        where = str((origin or self.cwd or Path.cwd()).resolve())
+        return {"watch": {"command": self.command, "cwd": where}}
 
     def start(self, **options: Any) -> subprocess.Popen[bytes]:
         """Start it; `options` go to `subprocess.Popen`.
@@ -66,16 +81,27 @@ class Watch:
                 "write the command after -- as you would without Houndsight."
             ) from error
 
-    def follow(self, tell: Callable[[Path, Finding], None]) -> int:
+    def follow(
+        self,
+        tell: Callable[[Path, Finding], None],
+        *,
+        limit_s: float = math.inf,
+        **options: Any,
+    ) -> int:
         """Run it to its end, telling findings as they appear; returns its exit status.
 
-        A script that a signal ended gives the signal's number, negative.
+        A script that a signal ended gives the signal's number, negative. After `limit_s` it is
+        ended; `options` go to `subprocess.Popen`.
         """
+        begun = time.monotonic()
         with _signals_passed_on() as receiver:
-            process = self.start()
+            process = self.start(**options)
             receiver.append(process)
             while (status := _wait(process)) is None:
                 self.tell_news(tell)
+                over = time.monotonic() - begun - limit_s
+                if over > 0:
+                    process.send_signal(signal.SIGTERM if over < GRACE_SECONDS else signal.SIGKILL)
         self.await_verdicts()
         self.tell_news(tell)
         self._note_end(status)
