@@ -138,6 +138,43 @@ def test_a_number_is_changed_where_it_is_written_down(given: str, used: str, new
     assert changed({"learning_rate": 0.05}, source) == (given, new)
 
 
+FUNCTIONS = """\
+import torch
+
+def train(model, loader, criterion, optimizer, epoch):
+    for x, y in loader:
+        out = model(x)
+        loss = criterion(out, y)
+        loss.backward()
+        optimizer.step()
+
+def test(net, loader, criterion):
+    with torch.no_grad():
+        for x, y in loader:
+            criterion(net(x), y)
+
+def main():
+    net = make()
+    opt = torch.optim.Adam(net.fc.parameters(), lr=0.1)
+    scheduler = StepLR(opt, 1)
+    train(net, loader, criterion, opt, 1)
+    scheduler.step()
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "new"),
+    [
+        ({"optimizer.zero_grad": True}, "optimizer.zero_grad()"),
+        ({"model.train": True}, "model.train()"),
+        ({"model.eval": True}, "model.train(); net.eval()"),
+        ({"clip_norm": 2.0}, "torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=2)"),
+    ],
+)
+def test_names_are_those_of_the_function_that_is_changed(change: dict[str, Any], new: str) -> None:
+    assert changed(change, FUNCTIONS) == ("", new)
+
+
 @pytest.mark.parametrize(
     ("source", "change", "why"),
     [

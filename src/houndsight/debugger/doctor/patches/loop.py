@@ -11,16 +11,18 @@ __all__ = ["clip_gradients", "evaluate_in_evaluation_mode", "train_in_training_m
 
 def zero_grad(script: Script) -> str:
     """The text with gradients set to zero before the backward pass."""
-    return script.insert(script.backward(), f"{script.optimizer_name()}.zero_grad()\n")
+    line = script.backward()
+    return script.insert(line, f"{script.optimizer_at(line)}.zero_grad()\n")
 
 
 def clip_gradients(script: Script, norm: float) -> str:
     """The text with gradients clipped after the backward pass."""
     if script.calls("clip_grad_norm_"):
         raise NotLocatedError("The script clips gradients already.")
-    name = f"{script.model_name()}.parameters()"
-    line = f"torch.nn.utils.clip_grad_norm_({name}, max_norm={norm:g})\n"
-    return script.insert(script.backward(), line, after=True)
+    line = script.backward()
+    name = f"{script.model_at(line)}.parameters()"
+    new = f"torch.nn.utils.clip_grad_norm_({name}, max_norm={norm:g})\n"
+    return script.insert(line, new, after=True)
 
 
 def train_in_training_mode(script: Script) -> str:
@@ -29,7 +31,7 @@ def train_in_training_mode(script: Script) -> str:
     loop = script.nearest(line, cst.For)
     if loop is None:
         raise NotLocatedError("backward() does not stand in a for loop.")
-    return script.insert(loop, f"{script.model_name()}.train()\n")
+    return script.insert(loop, f"{script.model_at(loop)}.train()\n")
 
 
 def evaluate_in_evaluation_mode(script: Script) -> str:
@@ -39,9 +41,9 @@ def evaluate_in_evaluation_mode(script: Script) -> str:
         raise NotLocatedError(
             f"There are {len(found)} blocks `with torch.no_grad()`; one is needed to be sure."
         )
-    name = script.model_name()
-    text = script.insert(found[0], f"{name}.eval()\n")
-    if any(dotted(c.func).rpartition(".")[0] == name for c in script.calls("train")):
+    text = script.insert(found[0], f"{script.model_at(found[0])}.eval()\n")
+    scope = script.scope(script.backward())
+    if any(script.scope(call) is scope and not call.args for call in script.calls("train")):
         return text
     return train_in_training_mode(Script(text))
 

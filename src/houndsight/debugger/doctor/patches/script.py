@@ -70,21 +70,45 @@ class Script:
         ]
         return _only(found, "call that makes a PyTorch optimizer")
 
-    def optimizer_name(self) -> str:
-        """The name that the optimizer is bound to."""
-        call = self.optimizer()
-        bound = self.nearest(call, cst.Assign)
-        name = dotted(bound.targets[0].target) if bound and bound.value is call else ""
-        if not name:
-            raise NotLocatedError("The optimizer is not bound to a name of its own.")
-        return name
+    def optimizer_at(self, line: cst.CSTNode) -> str:
+        """The optimizer's name where a line stands: that of the only one that steps there."""
+        stepping = {
+            dotted(call.func).rpartition(".")[0]
+            for call in self.calls("step")
+            if self.scope(call) is self.scope(line)
+        }
+        names = {n for n in stepping if n.isidentifier() and "sched" not in n and n != "scaler"}
+        if len(names) != 1:
+            raise NotLocatedError("No single optimizer steps beside the call of backward().")
+        return names.pop()
 
-    def model_name(self) -> str:
-        """The name of the model, by what the optimizer is given: `model.parameters()`."""
-        for inner in _walk(self.optimizer()):
-            if isinstance(inner, cst.Call) and dotted(inner.func).endswith("parameters"):
-                return dotted(inner.func).rpartition(".")[0].split(".")[0]
-        raise NotLocatedError("The optimizer is not given the parameters of a model by its name.")
+    def model_at(self, line: cst.CSTNode) -> str:
+        """The model's name where a line stands.
+
+        The one whose parameters the optimizer is given, if it is known there; else the only
+        argument of the function that is called with one value, as criteria are not.
+        """
+        scope = self.scope(line)
+        known = {n.value for n in _walk(scope) if isinstance(n, cst.Name)}
+        owners = {
+            dotted(inner.func).rpartition(".")[0].split(".")[0]
+            for inner in _walk(self.optimizer())
+            if isinstance(inner, cst.Call) and dotted(inner.func).endswith(".parameters")
+        }
+        called = {
+            dotted(call.func)
+            for call in _walk(scope)
+            if isinstance(call, cst.Call) and len(call.args) == 1
+        }
+        given = {p.name.value for p in _walk(scope) if isinstance(p, cst.Param)}
+        names = (owners & known) - {"self", ""} or (given & called)
+        if len(names) != 1:
+            raise NotLocatedError("The model's name beside the training loop cannot be told.")
+        return names.pop()
+
+    def scope(self, node: cst.CSTNode) -> cst.CSTNode:
+        """The function that a node stands in, or the whole script."""
+        return self.nearest(node, cst.FunctionDef) or self.module
 
     def backward(self) -> cst.SimpleStatementLine:
         """The statement `….backward()` of the training loop."""
