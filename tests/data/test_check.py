@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,17 @@ def test_a_photo_under_two_labels_is_an_error(root: Path) -> None:
     assert finding.severity == Severity.ERROR
     assert finding.examples == ("cat/03.jpg = dog/also.jpg",)
     assert not {"cat/03.jpg", "dog/also.jpg"} & paths(result)
+
+
+def test_one_photo_under_two_labels_among_many_is_a_warning(
+    photo_folder: Callable[..., Path],
+) -> None:
+    root = photo_folder({"cat": 110, "dog": 110}, size=40)
+    shutil.copy(root / "cat" / "003.jpg", root / "dog" / "also.jpg")
+    finding = found(checked(root))["SamePhotoUnderTwoLabels"]
+    assert finding.severity == Severity.WARNING
+    assert "both copies are set aside" in finding.title
+    assert finding.measured == pytest.approx(2 / 221)
 
 
 def test_leaked_copies_are_taken_out_of_training(split_root: Path) -> None:

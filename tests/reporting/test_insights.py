@@ -9,6 +9,7 @@ import pytest
 from houndsight.findings import Cause, Finding, Severity
 from houndsight.reporting.insights import judge
 from houndsight.reporting.measurements import Measurements, Predictions, read_measurements
+from houndsight.reporting.sections.findings import findings as findings_section
 from houndsight.reporting.standing import standing, wilson_interval
 from houndsight.runs import Run, RunStatus
 
@@ -149,6 +150,34 @@ def test_an_error_finding_takes_the_trust_and_comes_first(run: Run) -> None:
     assert verdict.level == "soso"
     assert "cannot be trusted" in verdict.text
     assert verdict.remedies[0].fix == "Delete them."
+
+
+def test_what_was_set_aside_does_not_spoil_the_verdict(run: Run) -> None:
+    finding = Finding(
+        rule="SamePhotoUnderTwoLabels",
+        where="",
+        severity=Severity.ERROR,
+        title="1 photo under two labels; both copies are set aside.",
+        causes=(Cause(text="A slip.", fix="Keep one."),),
+    )
+    labels = [0, 1] * 100
+    m = told(run, labels=labels, predicted=labels, classes=2, findings=[finding])
+    assert judge(m).level == "good"
+    assert "trusted" not in judge(m).text
+    assert findings_section(m).lead == "One may cost accuracy."
+    poor = told(run, labels=labels, predicted=[0] * 200, classes=2, findings=[finding])
+    assert not any("label" in r.cause for r in judge(poor).remedies)
+
+
+def test_no_fact_is_listed_twice_as_a_cause(run: Run) -> None:
+    labels, predicted = half_right()
+    finding = Finding(
+        rule="SimilarWithDifferentLabels", where="", severity=Severity.ERROR, title="90 pairs.",
+        causes=(Cause(text="One is wrong.", fix="Look."),),
+    )  # fmt: skip
+    m = told(run, labels=labels, predicted=predicted, classes=5, findings=[finding])
+    told_of = [r for r in judge(m).remedies if "90 pairs" in r.cause + r.evidence]
+    assert len(told_of) == 1
 
 
 def test_a_run_writing_its_own_report_counts_as_finished(run: Run) -> None:

@@ -15,7 +15,11 @@ from houndsight.reporting.standing import Standing
 from houndsight.reporting.text import count, percent, said, sorted_out
 from houndsight.wording import plural
 
-__all__ = ["diverged", "errors", "remedies", "remedy"]
+__all__ = ["SET_ASIDE", "diverged", "errors", "remedies", "remedy"]
+
+SET_ASIDE = frozenset({"ContradictoryLabels", "SamePhotoUnderTwoLabels"})
+"""Rules about photos that were set aside: what was neither trained on nor evaluated does not make
+a figure less true, however grave it is for the folder."""
 
 
 def remedies(m: Measurements, s: Standing) -> list[Remedy]:
@@ -167,17 +171,17 @@ _SEPARATE = (
 _CONTRADICTIONS = {
     "DisputedLabels",
     "NearDuplicatesUnderTwoLabels",
-    "SamePhotoUnderTwoLabels",
     "SimilarWithDifferentLabels",
 }
-"""Rules of the data and quality checks that find labels which cannot all be right."""
+"""Rules that find labels which cannot all be right, among the photos that were used."""
 
 
 def _contradiction(m: Measurements, _s: Standing) -> Remedy | None:
     found = [
         f
         for f in m.findings
-        if f.rule in _CONTRADICTIONS and f.severity != Severity.INFO and f.state == State.OPEN
+        # Errors are causes already.
+        if f.rule in _CONTRADICTIONS and f.severity == Severity.WARNING and f.state == State.OPEN
     ]
     if not found:
         return None
@@ -218,4 +222,8 @@ _REASONS: tuple[Callable[[Measurements, Standing], Remedy | None], ...] = (
 
 def errors(m: Measurements) -> list[Finding]:
     """Open findings that make the figures untrustworthy."""
-    return [f for f in m.findings if f.severity == Severity.ERROR and f.state == State.OPEN]
+    return [
+        f
+        for f in m.findings
+        if f.severity == Severity.ERROR and f.state == State.OPEN and f.rule not in SET_ASIDE
+    ]

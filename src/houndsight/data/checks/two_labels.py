@@ -9,6 +9,10 @@ from houndsight.findings import Cause, Finding, Severity
 
 __all__ = ["find_two_labels"]
 
+GRAVE = 0.01
+"""From this share of the photos on, the labels as a whole are in doubt. The copies themselves are
+set aside and spoil nothing."""
+
 
 def find_two_labels(photos: CheckedPhotos) -> Outcome:
     """All copies of photos that stand under more than one label are set aside."""
@@ -24,14 +28,16 @@ def find_two_labels(photos: CheckedPhotos) -> Outcome:
     rows = rows[np.argsort(contents[rows], kind="stable")]
     again = np.flatnonzero(contents[rows[1:]] == contents[rows[:-1]])
     different = int((low < high).sum())
+    share = len(rows) / len(photos)
+    copies = "both" if len(rows) == 2 else f"all {len(rows):,}"
     classes = photos.folder.classes
     pair = [classes[labels[row]].name for row in (rows[again[0]], rows[again[0] + 1])]
     finding = Finding(
         rule="SamePhotoUnderTwoLabels",
         where="",
-        severity=Severity.ERROR,
+        severity=Severity.ERROR if share >= GRAVE else Severity.WARNING,
         title=f"{counted(different)} with the very same bytes under more than one label; "
-        f"all {len(rows):,} copies are set aside, since at most one label of each is right.",
+        f"{copies} copies are set aside, since at most one label of each is right.",
         causes=(
             Cause(
                 text="A photo was put into a wrong class folder without being taken out of the "
@@ -42,8 +48,8 @@ def find_two_labels(photos: CheckedPhotos) -> Outcome:
             ),
         ),
         count=different,
-        measured=float(different),
-        threshold=0.0,
+        measured=share,
+        threshold=GRAVE,
         examples=photos.pairs(rows[again], rows[again + 1]),
     )
     return Outcome([finding], dict.fromkeys(rows.tolist(), "the same photo under two labels"))

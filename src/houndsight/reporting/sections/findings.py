@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from houndsight.findings import Cause, Finding, State
 from houndsight.reporting.document import FindingGroup, Findings, Paragraph, Remedy, Section
 from houndsight.reporting.measurements import Measurements
+from houndsight.reporting.remedies import SET_ASIDE
 from houndsight.reporting.text import clean, count, rule_words, said
 from houndsight.wording import plural
 
 __all__ = ["findings", "group_findings"]
 
 MOST_EXAMPLES = 12
+_SET_ASIDE = {rule_words(rule) for rule in SET_ASIDE}
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
@@ -88,13 +90,14 @@ def _scope(members: list[Finding]) -> str:
 
 def _lead(groups: tuple[FindingGroup, ...]) -> str:
     told = []
-    for level, one, many in (
-        ("error", "makes the figures untrustworthy", "make the figures untrustworthy"),
-        ("warning", "may cost accuracy", "may cost accuracy"),
-    ):
-        number = sum(1 for g in groups if g.level == level and not g.resolved)
-        if number:
-            told.append(f"{_number(number)} {one if number == 1 else many}")
+    grave = [g for g in groups if g.level == "error" and not g.resolved]
+    spoiling = sum(1 for g in grave if g.rule not in _SET_ASIDE)
+    if spoiling:
+        makes = "makes" if spoiling == 1 else "make"
+        told.append(f"{_number(spoiling)} {makes} the figures untrustworthy")
+    costly = sum(1 for g in groups if g.level == "warning" and not g.resolved)
+    if costly or len(grave) > spoiling:
+        told.append(f"{_number(costly + len(grave) - spoiling)} may cost accuracy")
     notes = sum(1 for g in groups if g.level == "info" and not g.resolved)
     if notes:
         told.append(f"{_number(notes)} {'is' if notes == 1 else 'are'} good to know")
