@@ -143,12 +143,16 @@ def _ranking(m: Measurements) -> Table | None:
     if len(rows) < 2:
         return None
     kept = mapping(m.results.get("backbone")).get("name")
-    keys = [k for k in rows[0] if k != "name" and isinstance(rows[0][k], int | float | str)][:5]
+    # What no candidate has, such as a score where there was only time to time them, has no column.
+    keys = [k for k in rows[0] if k != "name" and any(_tells(r.get(k)) for r in rows)][:5]
+    probed = any(_tells(r.get("top1")) for r in rows)
     return Table(
-        caption="Backbones probed on a part of the photos; the marked one was chosen",
+        caption="Backbones probed on a part of the photos; the marked one was chosen"
+        if probed
+        else "Backbones at hand, timed but not probed; the marked one was chosen",
         columns=(
             Column(title="Backbone"),
-            *(Column(title=_words(k), numeric=not isinstance(rows[0][k], str)) for k in keys),
+            *(Column(title=_words(k), numeric=_is_numeric(rows, k)) for k in keys),
         ),
         rows=tuple(
             (Cell(text=clean(r.get("name", ""))), *(Cell(text=_figure(k, r.get(k))) for k in keys))
@@ -158,12 +162,22 @@ def _ranking(m: Measurements) -> Table | None:
     )
 
 
+def _tells(value: object) -> bool:
+    return isinstance(value, int | float | str) and bool(value)
+
+
+def _is_numeric(rows: list[Mapping[str, Any]], key: str) -> bool:
+    return not any(isinstance(row.get(key), str) for row in rows)
+
+
 def _figure(key: str, value: object) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if "seconds" in key:
             return duration(float(value))
         if any(word in key for word in ("top1", "top5", "accuracy", "f1", "ece")):
             return percent(float(value))
+        if key.endswith("_per_second"):
+            return count(round(value)) if value >= 10 else f"{value:.1f}"
         return count(value) if isinstance(value, int) else measure(value)
     return NONE if value is None else clean(value, limit=160)
 
