@@ -108,6 +108,8 @@ def _optimistic(m: Measurements, s: Standing) -> Remedy | None:
 
 def _few_photos(m: Measurements, _s: Standing) -> Remedy | None:
     train = m.counts.get("train")
+    if m.cross_validated and m.counts:
+        train = sum(m.counts.values(), np.zeros(len(m.classes), np.int64))
     if train is None or not len(train) or float(np.median(train)) >= 20:
         return None
     return Remedy(

@@ -43,12 +43,11 @@ def _sentence(m: Measurements) -> str:
 
 def _rows(m: Measurements) -> list[tuple[str, str]]:
     told, backbone = mapping(m.results.get("data")), mapping(m.results.get("backbone"))
-    splits = mapping(m.results.get("splits")) or {s: int(c.sum()) for s, c in m.counts.items()}
     rows = [
         ("Photos from", clean(told.get("source") or "")),
         ("Photos used", count(int(told["photos"])) if told.get("photos") is not None else ""),
         ("Set aside", count(int(told["set_aside"])) if told.get("set_aside") is not None else ""),
-        ("Splits", ", ".join(f"{s or 'all'} {count(int(n))}" for s, n in splits.items())),
+        ("Splits", _splits(m)),
         ("Backbone", clean(backbone.get("name") or m.plan.get("backbone") or "")),
         ("Weights from", clean(backbone.get("source") or "")),
         ("Licence of the weights", clean(backbone.get("licence") or "")),
@@ -56,6 +55,13 @@ def _rows(m: Measurements) -> list[tuple[str, str]]:
         ("Planned", _plan(m)),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _splits(m: Measurements) -> str:
+    if m.cross_validated:
+        return "none: every photo was held out in turn, and trains the model that is shipped"
+    splits = mapping(m.results.get("splits")) or {s: int(c.sum()) for s, c in m.counts.items()}
+    return ", ".join(f"{s or 'all'} {count(int(n))}" for s, n in splits.items())
 
 
 def _input(m: Measurements) -> str:
@@ -77,8 +83,9 @@ def _plan(m: Measurements) -> str:
         told.append(plural(plan["trials"], "trial"))
     if isinstance(plan.get("epochs"), int):
         told.append(f"{plural(plan['epochs'], 'epoch')} of fine-tuning")
-    if isinstance(plan.get("photos_per_second"), int | float):
-        told.append(f"{measure(float(plan['photos_per_second']), 0)} photos/s measured")
+    rate = plan.get("photos_per_second")
+    if isinstance(rate, int | float) and rate > 0:
+        told.append(f"{measure(float(rate), 0 if rate >= 10 else 1)} photos/s measured")
     return ", ".join(told)
 
 

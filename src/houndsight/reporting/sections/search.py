@@ -153,9 +153,10 @@ def _lead(m: Measurements, done: list[dict[str, Any]], objective: str) -> str:
         return f"{told}."
     best = done[0]
     called = OBJECTIVES.get(objective, objective)
+    judged = "by cross-validation on all photos" if m.cross_validated else "on validation photos"
     return (
         f"{told}; the best is number {best['number']} with a {called} of {measure(best['value'])} "
-        "on the validation photos."
+        f"{judged}."
     )
 
 
