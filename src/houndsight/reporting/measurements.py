@@ -141,7 +141,8 @@ def read_measurements(run: Run) -> Measurements:
     )
     classes = _classes(results, photos, predictions)
     curves, trials = run.metrics.read(), read_json_lines(run.trials)
-    if not curves:
+    # A linear probe is solved, not trained step by step: it has no curve, and misses none.
+    if not curves and results.get("model") != "linear probe":
         missing.append("There is no learning curve yet: metrics.jsonl is missing or empty.")
     if not trials:
         missing.append("There are no trials of a search: trials.jsonl is missing or empty.")
