@@ -8,7 +8,7 @@ import pytest
 
 from houndsight.findings import Cause, Finding, Severity, State
 from houndsight.reporting import build_document
-from houndsight.reporting.document import Document, Facts, Findings, Gallery, Note, Table
+from houndsight.reporting.document import Code, Document, Facts, Findings, Gallery, Note, Table
 from houndsight.reporting.sections.findings import group_findings
 from houndsight.runs import Run, RunStatus
 
@@ -193,3 +193,68 @@ def test_a_scaled_weight_decay_is_told_as_searched_too(fake_run: Callable[..., R
     )
     assert rows["weight decay"].startswith("7.5 (")
     assert "in the search" in rows["weight decay"]
+
+
+def section(document: Document, name: str) -> str:
+    """Everything a section says, as one text."""
+    return repr(next(s for s in document.sections if s.id == name)).replace("\\xa0", " ")
+
+
+def test_candidates_that_were_only_timed_are_not_called_probed(
+    fake_run: Callable[..., Run],
+) -> None:
+    run = fake_run()
+    timed = {"top1": None, "photos": 0, "seconds": 1.5, "why": ""}
+    ranking = [
+        {"name": "resnet50", "photos_per_second": 47.001, **timed},
+        {"name": "resnet101", "photos_per_second": 4.2001, **timed},
+    ]
+    run.set_results(backbone_ranking=ranking)
+    results = next(s for s in build_document(run).sections if s.id == "results")
+    table = next(b for b in results.blocks if isinstance(b, Table) and "Backbones" in b.caption)
+    assert "probed on" not in table.caption and "timed but not probed" in table.caption
+    assert [c.title for c in table.columns] == ["Backbone", "Photos per second", "Time"]
+    assert [row[1].text for row in table.rows] == ["47", "4.2"]
+
+
+def test_a_cross_validated_run_tells_of_no_split_and_no_unmeasured_rate(
+    fake_run: Callable[..., Run],
+) -> None:
+    run = fake_run()
+    run.set_results(protocol="repeated k-fold, 5 folds three times")
+    run.set_plan({"protocol": "repeated k-fold", "trials": 5, "photos_per_second": 0.0})
+    document = build_document(run)
+    data = section(document, "data")
+    assert "train 3" not in data and "held out in turn" in data
+    assert "photos/s" not in data
+    search = next(s for s in document.sections if s.id == "search")
+    assert "by cross-validation on all photos" in search.lead
+    assert "validation photos" not in search.lead
+
+
+def test_a_linear_probe_misses_no_learning_curve(fake_run: Callable[..., Run]) -> None:
+    run = fake_run()
+    (run.folder / "metrics.jsonl").unlink()
+    assert any("learning curve" in line for line in build_document(run).missing)
+    run.set_results(model="linear probe")
+    assert not any("learning curve" in line for line in build_document(run).missing)
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        (["run", "a b", "--out", "runs/x", "--trials", "3"], "run 'a b' --trials 3"),
+        (["run", "p", "--out=runs/x", "--backbone", "auto"], "run p"),
+        (["run", "--resume", "runs/x"], "run /data/photos/hounds"),
+    ],
+)
+def test_the_command_can_be_repeated(
+    fake_run: Callable[..., Run], typed: list[str], shown: str
+) -> None:
+    run = fake_run()
+    record = json.loads((run.folder / "run.json").read_text())
+    record["environment"]["command"] = ["/opt/bin/houndsight", *typed]
+    (run.folder / "run.json").write_text(json.dumps(record))
+    repeat = next(s for s in build_document(Run.open(run.folder)).sections if s.id == "repeat")
+    code = next(b for b in repeat.blocks if isinstance(b, Code))
+    assert code.text == f"houndsight {shown} --backbone resnet50"

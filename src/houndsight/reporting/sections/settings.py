@@ -18,7 +18,7 @@ def settings(m: Measurements) -> Section:
     blocks: list[Block] = []
     command = m.environment.get("command")
     if isinstance(command, list) and command:
-        blocks.append(Code(text=_command(command), label="Command"))
+        blocks.append(Code(text=_command(m, command), label="Command"))
     blocks.append(Facts(title="Identity", rows=tuple(_identity(m))))
     for title, values in (
         ("Chosen hyperparameters", mapping(m.results.get("parameters"))),
@@ -69,11 +69,38 @@ def _scaled(m: Measurements, values: Mapping[str, Any], name: str) -> float | No
     return None
 
 
-def _command(arguments: list[Any]) -> str:
-    """What to type: the program by its name, not by where it happened to lie."""
+def _command(m: Measurements, arguments: list[Any]) -> str:
+    """What to type to do the same again: the program by its name, not by where it lay."""
     name = str(arguments[0]).replace("\\", "/").rsplit("/", 1)[-1]
     shown = "houndsight" if name in ("__main__.py", "main.py") else name
-    return clean(" ".join([shown, *(shlex.quote(str(a)) for a in arguments[1:])]), limit=1000)
+    given = [str(a) for a in arguments[1:]]
+    if shown == "houndsight" and given[:1] == ["run"]:
+        given = _repeatable(m, given)
+    return clean(" ".join([shown, *map(shlex.quote, given)]), limit=1000)
+
+
+def _repeatable(m: Measurements, given: list[str]) -> list[str]:
+    """`houndsight run` into a new folder, with the backbone that `auto` came to named.
+
+    What `auto` chooses among are the weights at hand, which another day or machine may not have.
+    """
+    kept = _without(given, "--out")
+    if any(a.split("=")[0] == "--resume" for a in kept):
+        source = mapping(m.results.get("data")).get("source") or m.config.get("source") or "PHOTOS"
+        kept = [*_without(kept, "--resume"), str(source)]
+    name = mapping(m.results.get("backbone")).get("name")
+    return [*_without(kept, "--backbone"), "--backbone", str(name)] if name else kept
+
+
+def _without(arguments: list[str], option: str) -> list[str]:
+    """The arguments less an option and its value, given as two or with an equals sign."""
+    kept: list[str] = []
+    skip = False
+    for argument in arguments:
+        if not skip and argument != option and not argument.startswith(f"{option}="):
+            kept.append(argument)
+        skip = not skip and argument == option
+    return kept
 
 
 def _identity(m: Measurements) -> list[tuple[str, str]]:
