@@ -4,10 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from houndsight.findings import Cause, Finding, Severity, State
-from houndsight.reporting import build_document
+from houndsight.reporting import build_document, worst_mistakes
 from houndsight.reporting.document import Code, Document, Facts, Findings, Gallery, Note, Table
 from houndsight.reporting.sections.findings import group_findings
 from houndsight.runs import Run, RunStatus
@@ -105,11 +108,31 @@ def test_pictures_that_are_missing_or_damaged_are_left_out(fake_run: Callable[..
     assert all(isinstance(b, Note) for b in photos.blocks)
 
 
-def test_galleries_do_not_repeat_a_photo(document: Document) -> None:
-    galleries = [b for s in document.sections for b in s.blocks if isinstance(b, Gallery)]
+def test_galleries_show_the_disputed_labels_and_do_not_repeat_a_photo(
+    fake_run: Callable[..., Run],
+) -> None:
+    run = fake_run(skill=2.0)
+    table = pq.read_table(run.photos)
+    trained = table.filter(pc.equal(table["split"], "train")).slice(0, 1).to_pylist()[0]
+    worst = worst_mistakes(pq.read_table(run.predictions), most=1)
+    mistake = table.filter(pc.is_in(table["id"], pa.array(worst))).to_pylist()[0]
+    (run.images / f"photo-{trained['id']}.jpg").write_bytes(b"\xff\xd8\xff\xff\xd9")
+    row = {"given": "functional", "suggested": "defective", "suggested_probability": 0.97}
+    disputed = replace(
+        finding("", rule="DisputedLabels"),
+        where="",
+        plot={"photos": [{"path": photo["path"], **row} for photo in (mistake, trained)]},
+    )
+    run.add_findings([disputed])
+    galleries = [
+        b for s in build_document(run).sections for b in s.blocks if isinstance(b, Gallery)
+    ]
     assert [g.title for g in galleries][:2] == ["Worst mistakes", "More labels to doubt"]
+    assert galleries[1].photos[0].lines == (
+        "labelled functional", "looks like defective, 97\u00a0%", trained["path"],
+    )  # fmt: skip
     told = [p.lines[-1] for g in galleries[:2] for p in g.photos]
-    assert len(set(told)) == len(told)
+    assert mistake["path"] in told and len(set(told)) == len(told)
 
 
 def test_the_protocol_says_which_figure_is_which(fake_run: Callable[..., Run]) -> None:

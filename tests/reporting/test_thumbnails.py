@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from PIL import Image
 
+from houndsight.findings import Cause, Finding, Severity, State
 from houndsight.reporting import doubtful_labels, worst_mistakes, write_thumbnails
 from houndsight.reporting.classes import class_figures, confused_pairs, confusion_matrix
 from houndsight.reporting.measurements import as_predictions
@@ -50,16 +52,35 @@ def test_worst_mistakes_are_the_surest_on_the_test_split() -> None:
     assert worst_mistakes(told, most=1) == [12]
 
 
-def test_a_wrong_label_is_doubted_and_training_labels_are_not_judged() -> None:
-    right = [("test", i % 2, [0.9, 0.1] if i % 2 == 0 else [0.1, 0.9]) for i in range(20)]
-    told = table([*right, ("test", 0, [0.05, 0.95]), ("train", 0, [0.01, 0.99])])
-    assert doubtful_labels(told) == [30]
+def disputed(paths: Sequence[str], *, state: State = State.OPEN) -> Finding:
+    row = {"given": "cat", "suggested": "dog", "suggested_probability": 0.97}
+    return Finding(
+        rule="DisputedLabels",
+        where="",
+        severity=Severity.WARNING,
+        title="Labels are disputed.",
+        causes=(Cause(text="They are wrong.", fix="Look."),),
+        state=state,
+        plot={"photos": [{"path": path, **row} for path in paths]},
+    )
 
 
-def test_predictions_without_probabilities_or_rows() -> None:
+def test_doubtful_labels_are_those_of_the_finding_whatever_their_split(tmp_path: Path) -> None:
+    run = Run.create(tmp_path / "run", kind="run", config={})
+    paths = [f"{i}.jpg" for i in range(6)]
+    splits = ["train", "train", "valid", "test", "train", "test"]
+    pq.write_table(pa.table({"id": [9, 4, 7, 1, 3, 5], "path": paths, "split": splits}), run.photos)
+    assert doubtful_labels(run) == []
+    run.add_findings([disputed(["4.jpg", "gone.jpg", "3.jpg", "0.jpg"])])
+    assert doubtful_labels(run) == [3, 1, 9]
+    assert doubtful_labels(run, most=1) == [3]
+    run.add_findings([disputed(["4.jpg"], state=State.RESOLVED)])
+    assert doubtful_labels(run) == []
+
+
+def test_no_predictions_hold_no_mistakes() -> None:
     told = table([("test", 0, [0.3, 0.7])])
-    assert doubtful_labels(told.drop_columns(["probabilities"])) == []
-    assert worst_mistakes(told.slice(0, 0)) == doubtful_labels(told.slice(0, 0)) == []
+    assert worst_mistakes(told.slice(0, 0)) == []
 
 
 def test_a_slice_of_predictions_keeps_its_own_probabilities() -> None:

@@ -2,9 +2,10 @@
 
 from houndsight.reporting.build import build_document
 from houndsight.reporting.document import Document
+from houndsight.reporting.doubt import doubtful_labels
 from houndsight.reporting.html import render_html
 from houndsight.reporting.pdf import render_pdf
-from houndsight.reporting.thumbnails import doubtful_labels, worst_mistakes, write_thumbnails
+from houndsight.reporting.thumbnails import worst_mistakes, write_thumbnails
 from houndsight.reporting.write import write_report
 
 __all__ = [

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from houndsight.files import read_json_lines
 from houndsight.findings import Finding
+from houndsight.reporting.doubt import DoubtedLabel, doubted_labels
 from houndsight.reporting.text import clean
 from houndsight.runs import Run, RunStatus
 
@@ -77,6 +78,7 @@ class Measurements:
     counts: Mapping[str, NDArray[np.int64]]
     """Photos by class, `(classes,)`, for each split."""
     predictions: Predictions | None
+    doubted: list[DoubtedLabel] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     def metrics(self, split: str) -> Mapping[str, Any]:
@@ -146,6 +148,7 @@ def read_measurements(run: Run) -> Measurements:
         missing.append("There is no learning curve yet: metrics.jsonl is missing or empty.")
     if not trials:
         missing.append("There are no trials of a search: trials.jsonl is missing or empty.")
+    findings = run.findings()
     return Measurements(
         run=run,
         status=run.status,
@@ -156,11 +159,12 @@ def read_measurements(run: Run) -> Measurements:
         config=run.config,
         environment=run.environment,
         stages=run.stages,
-        findings=run.findings(),
+        findings=findings,
         trials=trials,
         curves=curves,
         counts=_counts(photos, len(classes)),
         predictions=predictions,
+        doubted=doubted_labels(findings, photos),
         missing=missing,
     )
 

@@ -19,8 +19,6 @@ from houndsight.runs import Run
 
 __all__ = [
     "EDGE_PX",
-    "doubtful_labels",
-    "doubtful_rows",
     "worst_mistakes",
     "worst_rows",
     "write_thumbnails",
@@ -81,46 +79,10 @@ def worst_mistakes(predictions: pa.Table, *, most: int = MOST) -> list[int]:
     return [int(i) for i in rows.ids[worst_rows(rows, most=most)]]
 
 
-def doubtful_labels(predictions: pa.Table, *, most: int = MOST) -> list[int]:
-    """Ids of the photos whose given label the model disputes most confidently.
-
-    Confident learning, Northcutt, Jiang, Chuang, JAIR 70, 2021, section 3: a label is disputed
-    when another class's probability reaches the mean probability that photos labelled so get
-    for it. Ranked by how far it lies above the probability of the given label (normalised
-    margin). Probabilities of training photos are left out: the model has learnt those labels.
-    """
-    rows = as_predictions(predictions)
-    return [int(i) for i in rows.ids[doubtful_rows(rows, most=most)]]
-
-
 def worst_rows(rows: Predictions, *, most: int = MOST) -> NDArray[np.int64]:
     """Row numbers of the surest mistakes."""
     wrong = np.flatnonzero(rows.labels != rows.predicted)
     return wrong[np.argsort(-rows.confidence[wrong], kind="stable")][:most]
-
-
-def doubtful_rows(rows: Predictions, *, most: int = MOST) -> NDArray[np.int64]:
-    """Row numbers of the most disputed labels."""
-    if rows.probabilities is None or not len(rows):
-        return np.array([], np.int64)
-    p, labels = rows.probabilities, rows.labels
-    usable = (rows.splits != "train") & (labels >= 0) & (labels < p.shape[1])
-    usable &= np.isfinite(p).all(axis=1)
-    threshold = _self_confidence(p[usable], labels[usable])
-    given = p[np.arange(len(p)), np.clip(labels, 0, p.shape[1] - 1)]
-    others = np.where(p >= threshold, p, -1.0)
-    others[np.arange(len(p)), np.clip(labels, 0, p.shape[1] - 1)] = -1.0
-    disputed = np.flatnonzero(usable & (others.max(axis=1) > given))
-    margin = others.max(axis=1)[disputed] - given[disputed]
-    return disputed[np.argsort(-margin, kind="stable")][:most]
-
-
-def _self_confidence(p: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean probability of each class over the photos labelled so, `(classes,)`; 1 for none."""
-    classes = p.shape[1]
-    count = np.bincount(labels, minlength=classes)
-    total = np.bincount(labels, weights=p[np.arange(len(p)), labels], minlength=classes)
-    return np.where(count > 0, total / np.maximum(count, 1), 1.0)
 
 
 def _evaluated(rows: Predictions) -> Predictions:

@@ -13,7 +13,8 @@ from houndsight.data.folder import ImageFolder, Split
 from houndsight.files import write_atomic
 from houndsight.models.classifier import Classifier
 from houndsight.reporting import write_report
-from houndsight.reporting.thumbnails import doubtful_labels, worst_mistakes, write_thumbnails
+from houndsight.reporting.doubt import doubtful_labels
+from houndsight.reporting.thumbnails import worst_mistakes, write_thumbnails
 from houndsight.stages.context import Context
 from houndsight.training.gradcam import grad_cam, overlay
 
@@ -30,7 +31,7 @@ def report(context: Context, photos: ImageFolder, classifier: Classifier) -> Non
         predictions = pq.read_table(context.run.predictions)
         everything = photos.all()
         mistakes = worst_mistakes(predictions, most=THUMBNAILS)
-        doubtful = doubtful_labels(predictions, most=THUMBNAILS)
+        doubtful = doubtful_labels(context.run, most=THUMBNAILS)
         attention = _attention_ids(predictions, mistakes)
         write_thumbnails(context.run, everything, [*mistakes, *doubtful, *attention])
         _write_attention(context, everything, classifier, attention)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from houndsight.reporting.document import Block, Gallery, Note, Photo, Section
+from houndsight.reporting.doubt import DoubtedLabel
 from houndsight.reporting.measurements import Measurements, Predictions
 from houndsight.reporting.text import clean, percent
-from houndsight.reporting.thumbnails import doubtful_rows, worst_rows
+from houndsight.reporting.thumbnails import worst_rows
 from houndsight.wording import plural
 
 __all__ = ["photos"]
@@ -21,24 +20,11 @@ def photos(m: Measurements) -> Section | None:
     every, rows = m.predictions, m.evaluated()
     if every is None or rows is None:
         return None
-    worst, doubtful = rows.take(worst_rows(rows)), every.take(doubtful_rows(every))
+    worst = rows.take(worst_rows(rows))
     shown = set(worst.ids[:MOST_PHOTOS].tolist())
-    others = np.array([i for i, photo in enumerate(doubtful.ids) if photo not in shown], np.int64)
     blocks = [
-        *_gallery(
-            m,
-            worst,
-            "Worst mistakes",
-            "Wrong, the surest first. Where the model's answer looks right, the label is wrong.",
-        ),
-        *_gallery(
-            m,
-            doubtful.take(others),
-            "More labels to doubt",
-            "The model, which was not trained on these photos, is sure of another class than the "
-            "label says.",
-            doubt=True,
-        ),
+        *_mistakes(m, worst),
+        *_doubted(m, [label for label in m.doubted if label.id not in shown]),
         *_attention(m, every),
     ]
     if not blocks:
@@ -46,15 +32,31 @@ def photos(m: Measurements) -> Section | None:
     return Section(id="photos", title="Photos worth looking at", blocks=tuple(blocks))
 
 
-def _gallery(
-    m: Measurements, rows: Predictions, title: str, caption: str, *, doubt: bool = False
-) -> list[Block]:
-    shown = [p for i in range(len(rows)) if (p := _photo(m, rows, i, "photo", doubt)) is not None]
-    if not len(rows):
+def _mistakes(m: Measurements, rows: Predictions) -> list[Block]:
+    photos = [_photo(m, rows, at, "photo") for at in range(len(rows))]
+    return _gallery(
+        "Worst mistakes",
+        photos,
+        "Wrong, the surest first. Where the model's answer looks right, the label is wrong.",
+    )
+
+
+def _doubted(m: Measurements, labels: list[DoubtedLabel]) -> list[Block]:
+    several = len(labels) < len(m.doubted)
+    return _gallery(
+        "More labels to doubt" if several else "Most doubtful labels",
+        [_doubted_photo(m, label) for label in labels],
+        "Models that had not seen these photos, of any split, are sure of another class than the "
+        "label says.",
+    )
+
+
+def _gallery(title: str, photos: list[Photo | None], caption: str) -> list[Block]:
+    if not photos:
         return []
+    shown = [photo for photo in photos if photo is not None]
     if not shown:
-        text = f"{title}: the run holds no thumbnails of these photos."
-        return [Note(text=text)]
+        return [Note(text=f"{title}: the run holds no thumbnails of these photos.")]
     return [Gallery(title=title, photos=tuple(shown[:MOST_PHOTOS]), caption=caption)]
 
 
@@ -62,7 +64,7 @@ def _attention(m: Measurements, rows: Predictions) -> list[Block]:
     at = [i for i in range(len(rows)) if _has_attention(m, int(rows.ids[i]))]
     # Mistakes first, the surest of them and of what is right before the others.
     at.sort(key=lambda i: (rows.labels[i] == rows.predicted[i], -rows.confidence[i]))
-    shown = [p for i in at[:MOST_ATTENTION] if (p := _photo(m, rows, i, "gradcam", False))]
+    shown = [p for i in at[:MOST_ATTENTION] if (p := _photo(m, rows, i, "gradcam"))]
     if not shown:
         return []
     caption = (
@@ -78,21 +80,33 @@ def _has_attention(m: Measurements, photo: int) -> bool:
     return (m.run.folder / "images" / f"gradcam-{photo}.jpg").is_file()
 
 
-def _photo(m: Measurements, rows: Predictions, at: int, kind: str, doubt: bool) -> Photo | None:
+def _doubted_photo(m: Measurements, label: DoubtedLabel) -> Photo | None:
+    jpeg = m.image(f"photo-{label.id}.jpg")
+    if jpeg is None:
+        return None
+    given, suggested = clean(label.given, limit=120), clean(label.suggested, limit=120)
+    sure = percent(label.probability, 0)
+    return Photo(
+        jpeg=jpeg,
+        alt=f"Photo labelled {given}, which looks like {suggested} with {sure} confidence",
+        lines=(
+            f"labelled {given}",
+            f"looks like {suggested}, {sure}",
+            clean(label.path, limit=120),
+        ),
+    )
+
+
+def _photo(m: Measurements, rows: Predictions, at: int, kind: str) -> Photo | None:
     jpeg = m.image(f"{kind}-{int(rows.ids[at])}.jpg")
     if jpeg is None:
         return None
     true, told = m.class_name(int(rows.labels[at])), m.class_name(int(rows.predicted[at]))
     sure = percent(float(rows.confidence[at]), 0)
     path, right = clean(rows.paths[at], limit=120), rows.labels[at] == rows.predicted[at]
-    if right:
-        lines = (true, f"recognised, {sure}", path)
-    elif doubt:
-        lines = (f"labelled {true}", f"looks like {told}, {sure}", path)
-    else:
-        lines = (true, f"taken for {told}, {sure}", path)
+    answer = f"recognised, {sure}" if right else f"taken for {told}, {sure}"
     return Photo(
         jpeg=jpeg,
         alt=f"Photo of {true}, which the model calls {told} with {sure} confidence",
-        lines=lines,
+        lines=(true, answer, path),
     )
