@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from houndsight.cli.findings import SHOWN_OF_A_RULE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -55,12 +58,17 @@ def watch(
     console = Console(stderr=True, highlight=False)
     console.print(f"[dim]houndsight watches; the run is {folder}[/dim]", soft_wrap=True)
 
+    told: Counter[tuple[Path, str]] = Counter()
+
     def tell(of: Path, finding: Finding) -> None:
-        _print_live(finding, _which(of, folder), console)
+        told[of, finding.rule] += 1
+        if told[of, finding.rule] <= SHOWN_OF_A_RULE:
+            _print_live(finding, _which(of, folder), console)
         if hook is not None:
             hook(finding)
 
     status = watched.follow(tell)
+    _print_more(told, console)
     _print_end(watched, folder, console)
     _leave(status)
 
@@ -99,6 +107,14 @@ def _print_live(finding: Finding, which: str, console: Console) -> None:
         f"    [dim]fix[/dim]   {escape(cause.fix)}",
     ]
     console.print("\n".join(lines), soft_wrap=True)
+
+
+def _print_more(told: Counter[tuple[Path, str]], console: Console) -> None:
+    """Say how many findings of a rule were not told one by one."""
+    more = {rule: n - SHOWN_OF_A_RULE for (_, rule), n in told.items() if n > SHOWN_OF_A_RULE}
+    if more:
+        text = ", ".join(f"{count} of {rule}" for rule, count in more.items())
+        console.print(f"[dim]and further findings: {text}[/dim]", soft_wrap=True)
 
 
 def _print_end(watched: Any, folder: Path, console: Console) -> None:

@@ -121,6 +121,7 @@ def test_a_softmax_before_the_loss_is_taken_away(tmp_path: Path, inside: bool) -
     verdict = examined(tmp_path, model, sgd(model, 0.02), cause, loss=loss)
     (trial,) = verdict["trials"]
     assert trial["change"] == {"remove": "softmax"} and trial["better"], trial
+    assert check(verdict, "single batch")["confirms"] == ["softmax-before-loss"]
 
 
 def test_a_missing_zero_grad_is_done_again_and_repaired(tmp_path: Path) -> None:

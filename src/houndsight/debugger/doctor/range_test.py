@@ -7,8 +7,10 @@ rises where it is too high.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from houndsight.debugger.doctor.bench import Bench, Setup
 from houndsight.debugger.doctor.checks import Shown
@@ -16,52 +18,80 @@ from houndsight.wording import number
 
 __all__ = ["range_test"]
 
-STEPS = 60
+Floats = npt.NDArray[np.float64]
+STEPS = 40
 LOWEST, HIGHEST = 1e-6, 10.0
+BELOW, ABOVE = 1e-4, 1e2
+"""How far below and above the script's own learning rate is looked."""
+WORTH_TRYING = 0.1
+"""Up to which it is looked in any case."""
 LEAVE_AT = 3.0
 """Times the lowest loss, from which on it only gets worse."""
 SMOOTHING = 0.7
-FALLS = 0.01
+FALLS = 0.02
 """Share of the first loss that it must fall by for the test to say anything."""
-BELOW_TURN = 4.0
-"""The largest rate to train with lies this far below the one where the loss turns: in a test the
-higher rates come last, when the weights can bear them already (fast.ai uses up to 10)."""
-TOO_FAR = 3.0
-"""Rates further than this from the test's own are too high or too low."""
+RISES = 0.1
+"""Share of the whole fall that the loss must rise by for the rate to be too high. Before that it
+may rest at the bottom, where more steps have nothing to gain."""
+BELOW_TURN = 10.0
+"""The rate to train with lies this far below the one from which on the loss rises (fast.ai's
+finder takes the same): in a test the highest rates come when the weights can bear them already."""
+TOO_LOW = 30.0
+"""A rate this far below it is too low."""
 
 
 def range_test(bench: Bench, setup: Setup) -> Shown:
     """Run it with the script's optimizer, on the script's batches."""
-    rates = np.geomspace(LOWEST, HIGHEST, STEPS).tolist()
+    rates = _rates(bench.rate)
     curve = bench.train(setup, steps=STEPS, rates=rates, until=LEAVE_AT)
     losses = np.array(curve.losses)
+    finite = losses[np.isfinite(losses)]
     shown = [[r, v] for r, v in zip(rates, curve.losses, strict=False) if math.isfinite(v)]
-    smooth = _smoothed(losses)
-    lowest = int(np.nanargmin(smooth)) if np.isfinite(smooth).any() else 0
+    smooth = _smoothed(finite)
+    reached = rates[len(losses) - 1]
+    lowest = int(smooth.argmin()) if len(smooth) else 0
     fell = float(smooth[0] - smooth[lowest]) if len(smooth) else 0.0
-    if not fell > FALLS * abs(float(smooth[0])):
-        return Shown(
-            check="learning-rate range test",
-            text=f"No learning rate from {number(rates[0])} to {number(rates[len(losses) - 1])} "
-            "makes the loss fall: the learning rate is not what is wrong.",
-            refutes=("learning-rate-too-high", "learning-rate-too-low"),
-            curves={"range": shown},
+    if curve.cut_off and lowest >= len(smooth) - 2:
+        return _shown(
+            f"The time was up at a learning rate of {number(reached)}, where the loss still fell "
+            "or rested; give it more with --trial-seconds.",
+            shown,
         )
-    turn = rates[lowest]
-    falling = np.flatnonzero(smooth[0] - smooth > 0.1 * fell)
-    begins = rates[int(falling[0])]
+    if not fell > FALLS * abs(float(smooth[0]) if len(smooth) else 1.0):
+        return _shown(
+            f"No learning rate from {number(rates[0])} to {number(reached)} makes the loss fall: "
+            "the learning rate is not what is wrong, or not all of it.",
+            shown,
+            refutes=("learning-rate-too-high", "learning-rate-too-low"),
+        )
+    resting = np.flatnonzero(smooth[lowest:] <= smooth[lowest] + RISES * fell)
+    gaps = np.flatnonzero(np.diff(resting) > 1)
+    turn = rates[lowest + int(resting[gaps[0]] if len(gaps) else resting[-1])]
+    begins = rates[int(np.flatnonzero(smooth[0] - smooth > RISES * fell)[0])]
     better = float(f"{max(turn / BELOW_TURN, begins):.1g}")
-    return Shown(
-        check="learning-rate range test",
-        text=f"The loss falls from a learning rate of {number(begins)} on and turns at "
-        f"{number(turn)}. {_verdict(bench.rate, better, turn)}",
+    rises = "rises beyond" if turn < reached else "still does at"
+    confirms, refutes, verdict = _verdict(bench.rate, better, turn)
+    return _shown(
+        f"The loss falls from a learning rate of {number(begins)} on and {rises} {number(turn)}. "
+        f"{verdict}",
+        shown,
         rate=better,
-        curves={"range": shown},
-        **_causes(bench.rate, better, turn),
+        confirms=confirms,
+        refutes=refutes,
     )
 
 
-def _smoothed(losses: np.ndarray) -> np.ndarray:
+def _rates(own: float) -> list[float]:
+    low = min(max(own * BELOW, LOWEST), WORTH_TRYING / 100)
+    high = max(min(own * ABOVE, HIGHEST), WORTH_TRYING, own)
+    return list(map(float, np.geomspace(low, high, STEPS)))
+
+
+def _shown(text: str, points: list[list[float]], **values: Any) -> Shown:
+    return Shown(check="learning-rate range test", text=text, curves={"range": points}, **values)
+
+
+def _smoothed(losses: Floats) -> Floats:
     """An exponential mean, corrected for its beginning (as fast.ai's finder has it)."""
     mean, smooth = 0.0, []
     for place, loss in enumerate(losses):
@@ -70,19 +100,15 @@ def _smoothed(losses: np.ndarray) -> np.ndarray:
     return np.array(smooth)
 
 
-def _verdict(own: float, better: float, turn: float) -> str:
-    if own > turn:
-        times = f"{own / turn:.0f} times" if own > 1.5 * turn else "slightly"
-        return f"The script's {number(own)} is {times} above; {number(better)} is safe."
-    if own < better / TOO_FAR**2:
-        return f"The script's {number(own)} is {better / own:,.0f} times below {number(better)}."
-    return f"The script's {number(own)} is within the range."
-
-
-def _causes(own: float, better: float, turn: float) -> dict[str, tuple[str, ...]]:
+def _verdict(
+    own: float, better: float, turn: float
+) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Which causes it confirms and refutes, and what it says of the script's own rate."""
     high, low = ("learning-rate-too-high",), ("learning-rate-too-low",)
     if own > turn:
-        return {"confirms": high, "refutes": low}
-    if own < better / TOO_FAR**2:
-        return {"confirms": low, "refutes": high}
-    return {"refutes": low if own > better / TOO_FAR else ()}
+        times = f"{own / turn:.0f} times" if own > 1.5 * turn else "slightly"
+        return high, low, f"The script's {number(own)} is {times} above; {number(better)} is safe."
+    if own < better / TOO_LOW:
+        times = f"{better / own:,.0f} times"
+        return low, high, f"The script's {number(own)} is {times} below {number(better)}."
+    return (), (low if own > better / 3 else ()), f"The script's {number(own)} is within the range."

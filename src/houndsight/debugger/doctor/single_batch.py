@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from houndsight.debugger.doctor.bench import Bench, Curve, Setup
+from houndsight.debugger.doctor.bench import Bench, Setup
 from houndsight.debugger.doctor.checks import Shown
 from houndsight.wording import number
 
@@ -18,8 +18,8 @@ __all__ = ["single_batch"]
 STEPS = 60
 LEARNT = 0.1
 """Share of the first loss below which the batch is learnt."""
+FLOOR = "softmax-before-loss"
 BROKEN = (
-    "softmax-before-loss",
     "wrong-loss",
     "zero-grad-missing",
     "parameters-not-in-optimizer",
@@ -29,7 +29,7 @@ BROKEN = (
     "weight-decay-wrong",
     "epsilon-wrong",
 )
-"""Causes that keep a network from learning a single batch."""
+"""Causes that keep a network from learning a single batch, the one with a floor apart."""
 
 
 def single_batch(bench: Bench, setup: Setup, rate: float | None) -> Shown:
@@ -37,22 +37,30 @@ def single_batch(bench: Bench, setup: Setup, rate: float | None) -> Shown:
     setup = replace(setup, rate=rate) if rate is not None else setup
     curve = bench.train(setup, steps=STEPS, only_first=True)
     used = number(rate if rate is not None else bench.rate)
-    first, last = curve.measured[0], curve.end
-    points = [[n, v] for n, v in enumerate(curve.measured) if math.isfinite(v)]
-    learnt = last < LEARNT * first
+    points = [[n, v] for n, v in enumerate(curve.losses) if math.isfinite(v)]
+    first, last = curve.losses[0], _arrives(curve.losses)
     size = sum(len(batch.targets) for batch in bench.steps[0].batches)
-    begin = (
+    text = (
         f"On the first batch of {size} alone the loss goes from {number(first)} to "
-        f"{number(last)} in {len(curve.measured)} steps at a learning rate of {used}"
+        f"{number(last)} in {len(curve.losses)} steps at a learning rate of {used}"
     )
-    if learnt:
-        text = f"{begin}: model, loss and optimizer work together, and the fault lies elsewhere."
-        return _shown(text, points, refutes=BROKEN)
-    return _shown(f"{begin}{_right(curve)}: it cannot learn it by heart.", points, confirms=BROKEN)
+    if last < LEARNT * first:
+        text += ": model, loss and optimizer work together, and the fault lies elsewhere."
+        return _shown(text, points, refutes=(*BROKEN, FLOOR))
+    if curve.cut_off:
+        return _shown(f"{text}, when the time was up; give it more with --trial-seconds.", points)
+    right = curve.accuracies[-1] if curve.accuracies else 0.0
+    if right == 1.0:
+        text += ", though every answer is right: something keeps the loss from falling further."
+        return _shown(text, points, confirms=(FLOOR,))
+    text += f", with {right:.0%} of the answers right: it cannot be learnt by heart."
+    return _shown(text, points, confirms=(*BROKEN, FLOOR))
 
 
-def _right(curve: Curve) -> str:
-    return f", with {curve.accuracies[-1]:.0%} of the answers right" if curve.accuracies else ""
+def _arrives(losses: list[float]) -> float:
+    """The mean of the last fifth."""
+    last = losses[-max(len(losses) // 5, 1) :]
+    return sum(last) / len(last)
 
 
 def _shown(
