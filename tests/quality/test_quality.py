@@ -341,6 +341,18 @@ def test_a_weak_class_with_few_training_photos() -> None:
     assert [f.where for f in weak] == ["class 3"]
     assert "too few training photos" in weak[0].causes[0].text
     assert "It has 9" in weak[0].causes[0].evidence
+    assert weak[0].causes[-1].evidence == "Its 25 mistakes went to 4 other classes."
+
+
+def test_a_weak_class_of_two_is_not_called_varied() -> None:
+    labels = np.arange(200) % 2
+    rows = np.flatnonzero(labels == 1)[:34]
+    probabilities = np.where(labels[:, None] == np.arange(2), 0.95, 0.05)
+    probabilities[rows] = [0.95, 0.05]
+    found = explain(result(probabilities, labels))
+    (weak,) = (f for f in found if f.rule == "WeakClass")
+    assert [c.text for c in weak.causes] == ["class 1 looks like class 0 to the model."]
+    assert "34 of 34 mistakes" in weak.causes[0].evidence
 
 
 def test_two_confused_classes() -> None:

@@ -253,6 +253,7 @@ def test_the_exit_code_tells_ci(
     b = make_run(tmp_path / "b", [0, 1, 2], [0, 1, 0])
     result = CliRunner().invoke(command, [str(a), str(b), *options])
     assert result.exit_code == code, result.output
+    assert code == 2 or "B has 0 photos right that A has wrong, and 1 wrong" in result.output
 
 
 def test_json_holds_the_verdict(tmp_path: Path, command: typer.Typer) -> None:

@@ -10,6 +10,7 @@ import typer
 from houndsight.cli.options import SetOption, resolve_all, with_settings
 from houndsight.data.settings import DataSettings
 from houndsight.findings import Severity
+from houndsight.wording import plural
 
 __all__ = ["check"]
 
@@ -65,6 +66,7 @@ def _print_summary(before: Any, after: Any) -> None:
     ]
     set_aside = len(before.table) - len(after.table)
     typer.echo(
-        f"{len(before.table):,} photos of {len(after.classes)} classes; {set_aside:,} set aside; "
+        f"{plural(len(before.table), 'photo')} of "
+        f"{plural(len(after.classes), 'class', 'classes')}; {set_aside:,} set aside; "
         f"split: {', '.join(parts)}."
     )

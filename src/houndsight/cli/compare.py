@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from houndsight.wording import plural
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -66,7 +68,9 @@ def _print(comparison: Comparison, console: Console) -> None:
     for note in comparison.notes:
         console.print(f"[yellow]![/yellow] {escape(note)}")
     names = f"A = {comparison.run_a}, B = {comparison.run_b}"
-    table = Table(title=f"{escape(names)}, {comparison.count:,} test photos", title_justify="left")
+    table = Table(
+        title=f"{escape(names)}, {plural(comparison.count, 'test photo')}", title_justify="left"
+    )
     for heading in ("", "A", "B", "B - A", "95 % interval"):
         table.add_column(heading, justify="left" if not heading else "right")
     top1, nll = comparison.top1, comparison.nll
@@ -82,8 +86,8 @@ def _print(comparison: Comparison, console: Console) -> None:
         table.add_row("nll", f"{nll.a:.4f}", f"{nll.b:.4f}", f"{nll.difference:+.4f}", interval)
     console.print(table)
     console.print(
-        f"B has {comparison.gained} photos right that A has wrong, and {comparison.lost} wrong "
-        f"that A has right (exact McNemar p = {comparison.p_value:.3g})."
+        f"B has {plural(comparison.gained, 'photo')} right that A has wrong, and "
+        f"{comparison.lost} wrong that A has right (exact McNemar p = {comparison.p_value:.3g})."
     )
     _print_classes(comparison, console)
 

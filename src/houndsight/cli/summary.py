@@ -12,7 +12,7 @@ from rich.table import Table
 from houndsight.cli.findings import print_findings
 from houndsight.findings import Severity
 from houndsight.runs import Run
-from houndsight.wording import duration
+from houndsight.wording import duration, plural
 
 __all__ = ["print_summary"]
 
@@ -40,7 +40,7 @@ def print_summary(run: Run, console: Console | None = None) -> None:
 def _table(run: Run) -> Table:
     results = run.results
     test = results["metrics"]["test"]
-    caption = f"{results['protocol']}, {test['count']:,.0f} photos"
+    caption = f"{results['protocol']}, {plural(round(test['count']), 'photo')}"
     table = Table(
         title=f"{results['model']}, {escape(results['backbone']['name'])}", box=box.ROUNDED
     )

@@ -104,8 +104,9 @@ def _leakage(pairs: Sequence[SimilarPair], names: _Names, outside: int) -> Findi
         where="",
         severity=Severity.WARNING if share >= LEAKING else Severity.INFO,
         title=(
-            f"{len(held_out)} of {outside} validation and test photos ({share:.1%}) show the "
-            "same scene as a photo of another split."
+            f"{len(held_out)} of {outside} validation and test photos ({share:.1%}) "
+            f"{'shows' if len(held_out) == 1 else 'show'} the same scene as a photo of another "
+            "split."
         ),
         causes=(
             Cause(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from houndsight.findings import Cause, Finding, Severity
 from houndsight.quality.result import Result
 from houndsight.quality.significance import holm, more_often
+from houndsight.wording import plural
 
 __all__ = ["weak_classes"]
 
@@ -102,13 +103,17 @@ def _causes(result: Result, class_index: int, rows: npt.NDArray[Any]) -> tuple[C
                 evidence=f"{given[other]} of {len(rows)} mistakes were {result.classes[other]}.",
             )
         )
-    spread = np.count_nonzero(given)
-    causes.append(
-        Cause(
-            text=f"The photos of {name} are more varied, or their labels less certain.",
-            fix="Look at the photos listed; correct wrong labels, and add photos like the others.",
-            score=0.3,
-            evidence=f"Its {len(rows)} mistakes went to {spread} other classes.",
+    spread = int(np.count_nonzero(given))
+    # Mistakes that all went to one class say nothing of variety.
+    if spread > 1 or not causes:
+        causes.append(
+            Cause(
+                text=f"The photos of {name} are more varied, or their labels less certain.",
+                fix="Look at the photos listed; correct wrong labels, and add photos like the "
+                "others.",
+                score=0.3,
+                evidence=f"Its {plural(len(rows), 'mistake')} went to "
+                f"{plural(spread, 'other class', 'other classes')}.",
+            )
         )
-    )
     return tuple(causes)

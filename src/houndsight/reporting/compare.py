@@ -17,6 +17,7 @@ from houndsight.reporting.measurements import Predictions, as_predictions, mappi
 from houndsight.reporting.paired import Difference, mcnemar_p_value, paired_mean, paired_top1
 from houndsight.reporting.text import clean, percent
 from houndsight.runs import Run
+from houndsight.wording import plural
 
 __all__ = ["ClassDifference", "Comparison", "compare_runs"]
 
@@ -130,7 +131,7 @@ def compare_runs(run_a: Path | str, run_b: Path | str) -> Comparison:
     if not same:
         raise RunError(
             f"{a.name} and {b.name} share no test photos with the same label: {a.name} was tested "
-            f"on {len(a.rows)} photos, {b.name} on {len(b.rows)}, {len(common)} on both. "
+            f"on {plural(len(a.rows), 'photo')}, {b.name} on {len(b.rows)}, {len(common)} on both. "
             "Compare runs made from the same photos with the same splits."
         )
     notes = [_ITSELF] if itself else _notes(a, b, len(common), len(same))
@@ -209,14 +210,15 @@ def _by_class(
 def _notes(a: _Tested, b: _Tested, common: int, same: int) -> list[str]:
     notes = []
     if common < len(a.rows) or common < len(b.rows):
+        photos, are = plural(common, "photo"), "is" if common == 1 else "are"
         notes.append(
             f"The runs were tested on different photos: {a.name} on {len(a.rows)}, {b.name} on "
-            f"{len(b.rows)}. Only the {common} photos that both were tested on are compared."
+            f"{len(b.rows)}. Only the {photos} that both were tested on {are} compared."
         )
     if same < common:
         notes.append(
-            f"{common - same} of them have another label in {b.name} than in {a.name} "
-            "and are left out."
+            f"{common - same} of them {'has' if common - same == 1 else 'have'} another label in "
+            f"{b.name} than in {a.name} and {'is' if common - same == 1 else 'are'} left out."
         )
     return notes
 

@@ -18,6 +18,7 @@ from houndsight.errors import DataError, SettingError
 from houndsight.events import Emitter, Listener, StageEnded, StageProgress, StageStarted
 from houndsight.files import write_atomic
 from houndsight.serving.bulk_file import parquet_metadata
+from houndsight.wording import plural
 
 __all__ = ["check_target", "class_folder", "sort_into_classes"]
 
@@ -63,7 +64,10 @@ def sort_into_classes(
         counts[name] = counts.get(name, 0) + 1
         if done % 1000 == 0:
             emit(StageProgress(stage="sort", done=done, total=total))
-    text = f"Sorted {sum(counts.values()):,} photos into {len(counts):,} classes in {target}"
+    text = (
+        f"Sorted {plural(sum(counts.values()), 'photo')} into "
+        f"{plural(len(counts), 'class', 'classes')} in {target}"
+    )
     emit(StageEnded(stage="sort", seconds=time.monotonic() - started, text=text))
     return counts
 
