@@ -20,6 +20,8 @@ INSTALLED_EXTRAS = "demo,doctor,onnx,dev"
 ALL_EXTRAS = f"{INSTALLED_EXTRAS},sagemaker"
 PAIRS = ("torch==2.14.1", "torchvision==0.29.2")
 """torchvision is built for one torch, but its metadata does not always say for which."""
+LATER = {"pyyaml-ft": "3.13"}
+"""What only that Python needs (libcst): pip reads markers by the Python that it runs with."""
 
 
 def main() -> None:
@@ -35,12 +37,18 @@ def main() -> None:
         hashes: dict[str, set[str]] = defaultdict(set)
         for python in PYTHONS:
             wanted = [f"{PROJECT}[{INSTALLED_EXTRAS}]"]
-            for name, (_, digest) in _resolve(wanted, Path(folder), python, constraints).items():
+            found = _resolve(wanted, Path(folder), python, constraints)
+            for name in (name for name, needs in LATER.items() if needs == python):
+                alone = ["--no-deps", "--ignore-requires-python", name]
+                found |= _resolve(alone, Path(folder), python, constraints)
+            for name, (version, digest) in found.items():
+                pins.setdefault(name, version)
                 hashes[name].add(digest)
     lines = [f"# Made by scripts/lock.py for Linux x86-64 and Python {', '.join(PYTHONS)}.\n"]
     for name in sorted(hashes):
         digests = "".join(f" \\\n    --hash=sha256:{digest}" for digest in sorted(hashes[name]))
-        lines.append(f"{name}=={pins[name]}{digests}\n")
+        only = f'; python_version == "{LATER[name]}"' if name in LATER else ""
+        lines.append(f"{name}=={pins[name]}{only}{digests}\n")
     (PROJECT / "requirements.lock").write_text("".join(lines))
 
 
