@@ -28,6 +28,16 @@ def _constant(**values: Any) -> Change:
     return lambda spec, _: replace(spec, **values)
 
 
+def _learning_rate(spec: Spec, rate: Any) -> Spec:
+    """The largest rate of the schedule becomes this one: the rest is held under it, or raised."""
+    rate, largest = float(rate), max(spec.rate_at(step) for step in range(spec.steps))
+    if rate >= largest:
+        return replace(spec, learning_rate=spec.learning_rate * rate / largest)
+    if rate < spec.learning_rate:
+        return replace(spec, learning_rate=rate, rate_limit=rate if spec.bump > 1 else None)
+    return replace(spec, rate_limit=rate)
+
+
 def _times(spec: Spec, factor: Any) -> Spec:
     return replace(spec, learning_rate=spec.learning_rate * float(factor))
 
@@ -83,7 +93,7 @@ def _trained(spec: Spec, _: Any) -> Spec:
 
 
 CHANGES: Mapping[str, Change] = {
-    "learning_rate": _set("learning_rate"),
+    "learning_rate": _learning_rate,
     "learning_rate_factor": _times,
     "group_learning_rate_factor": _group_rate,
     "backbone.learning_rate": _backbone_rate,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -39,6 +40,8 @@ class Spec:
     """What the learning rate is multiplied by after every step."""
     bump: float = 1.0
     """What the learning rate is multiplied by for five steps in the middle."""
+    rate_limit: float | None = None
+    """What the schedule's learning rate is held at or under."""
     backbone_factor: float = 1.0
     """The backbone's learning rate, as a multiple of the head's."""
     clip_norm: float | None = None
@@ -109,8 +112,22 @@ class Spec:
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits that name this training."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        values = asdict(self)
+        if self.rate_limit is None:  # It came later, and no recording should be lost for it.
+            del values["rate_limit"]
+        text = json.dumps(values, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def rate_at(self, step: int) -> float:
+        """The head's learning rate at a step."""
+        share = self.step_factor**step
+        if self.warmup:
+            share *= min(1.0, (step + 1) / self.warmup)
+        if self.schedule == "cosine":
+            share *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        middle = self.steps // 2
+        rate = self.learning_rate * share * (self.bump if middle <= step < middle + 5 else 1.0)
+        return rate if self.rate_limit is None else min(rate, self.rate_limit)
 
     @property
     def cell(self) -> tuple[str, str, str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -95,7 +94,7 @@ class Training:
         if spec.rebuilt:
             self.optimizer = self._optimizer()
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * _share(spec, step)
+            group["lr"] = rate * spec.rate_at(step) / spec.learning_rate
         if spec.zero_grad == "before":
             self.held.zero_grad()
             self.model.zero_grad()
@@ -180,17 +179,6 @@ def train(spec: Spec, weights: Path, folder: Path | None = None) -> Outcome:
             findings = hook.findings()
     accuracy = accuracies[-1] if spec.patience is None else max(accuracies)
     return Outcome(accuracy, time.perf_counter() - started, findings)
-
-
-def _share(spec: Spec, step: int) -> float:
-    """What the learning rate is multiplied by at a step."""
-    share = spec.step_factor**step
-    if spec.warmup:
-        share *= min(1.0, (step + 1) / spec.warmup)
-    if spec.schedule == "cosine":
-        share *= 0.5 * (1 + math.cos(math.pi * step / spec.steps))
-    middle = spec.steps // 2
-    return share * (spec.bump if middle <= step < middle + 5 else 1.0)
 
 
 def _freeze(model: Network, spec: Spec) -> None:

@@ -56,6 +56,7 @@ ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "rprop", "radam", 
 FRESH_TOLERANCE = 0.04
 CLIPPED_STEPS, CLIPPED_SHARE, CLIPPED_WITHIN = 10, 0.8, 2e-3
 BEGAN_AT_ZERO = 1e-6
+BLOWN_UP = 0.5
 
 
 def line_plot(
@@ -228,13 +229,23 @@ def suggested_rate(history: History, first: int = 5, ratio: float = COMFORTABLE_
     """
     series, middle = weight_ratios(history)
     rates = learning_rate(history)
+    # Weights that have blown up make the next steps look small beside them.
+    blown = np.flatnonzero(middle[:first] > BLOWN_UP)
+    alone = len(blown) > 0 and blown[0] < first - 1
     per_rate = [
         middle[index] / rates.values[at, 0]
-        for index, step in enumerate(series.steps[:first])
+        for index, step in enumerate(series.steps[: int(blown[0]) + 1 if alone else first])
         for at in np.flatnonzero(rates.steps == step)[-1:]
         if rates.values[at, 0] > 0 and middle[index] > 0
     ]
-    return rounded(ratio / float(np.median(per_rate))) if per_rate else math.nan
+    if not per_rate:
+        return math.nan
+    if not alone:
+        return rounded(ratio / float(np.median(per_rate)))
+    # Momentum has had no time to add up steps, which it does over the next ones.
+    momentum = float(main_group(history.structure)[1].get("momentum") or 0.0)
+    grown = sum(momentum**power for power in range(first // 2 + 1))
+    return rounded(ratio / (per_rate[-1] * max(grown, 1.0)))
 
 
 def fresh_share(history: History, names: Iterable[str]) -> float:

@@ -39,7 +39,7 @@ LOSS_BAND = 0.05
 UPDATE_RANGE = (1e-5, 5e-2)
 VARIETY = 0.4
 SAME = 1e-4
-TURNED = 0.3
+TURNED = 0.15
 BARELY = 0.05
 REPEATS = 3.0
 
@@ -58,7 +58,7 @@ class LabelsShuffled(Rule):
     training accuracy is within three standard errors of guessing (five points where photos came
     three times and evaluation is no better than guessing; evaluation's not 10 points above), the
     loss within 5 % of the labels' entropy, weights change by between 1e-5 and 0.05 of their
-    length a step and by 0.3 of it in all, gradients are not zero, outputs differ between photos,
+    length a step and by 0.15 of it in all, gradients are not zero, outputs differ between photos,
     and a warm-up is over.
 
     Source: Zhang et al., Understanding deep learning requires rethinking generalization (2017):

@@ -240,6 +240,17 @@ def _better_rate(history: History, seen: _Measured) -> float:
     return estimate
 
 
+def _fix(history: History, rate: float, better: float) -> str:
+    known = learning_rate(history).of("learning_rate")
+    known = known[np.isfinite(known)]
+    if len(known) and rate > 2 * float(np.median(known)):
+        return f"Have the schedule go no higher than {number(better)}."
+    return (
+        f"Try {number(better)} (an estimate from the size of the first steps), and warm it up "
+        f"over the first steps."
+    )
+
+
 def _causes(
     history: History, seen: _Measured, at: int, rate: float, better: float
 ) -> tuple[Cause, ...]:
@@ -248,10 +259,7 @@ def _causes(
         Cause(
             name="learning-rate-too-high",
             text=f"The learning rate of {number(rate)} is too high for this network.",
-            fix=(
-                f"Try {number(better)} (an estimate from the size of the first steps), and warm it "
-                f"up over the first steps."
-            ),
+            fix=_fix(history, rate, better),
             score=0.75,
             evidence=(
                 f"Loss {number(float(seen.loss[0]))} at first, {number(float(seen.loss.max()))} at "

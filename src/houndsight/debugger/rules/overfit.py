@@ -24,10 +24,11 @@ class Overfit(Rule):
 
     Condition, by evaluations, of which there must be three: the validation loss is 1.25 times
     its lowest or more, and by three standard errors, while the training loss between the two has
-    not risen. It is a warning when the validation accuracy has also fallen by 2 points and three
-    standard errors from its best, or when training accuracy is at least 15 points and three
-    standard errors above it and the validation loss is three times the training loss; otherwise
-    a remark, since a confident network's loss may rise while its accuracy stays.
+    not risen. It is a warning when that held at the last two evaluations and the validation
+    accuracy has also fallen by 2 points and three standard errors from its best, or when training
+    accuracy is at least 15 points and three standard errors above it and the validation loss is
+    three times the training loss; otherwise a remark, since a confident network's loss may rise
+    while its accuracy stays.
 
     With a parameter set: (validation loss - training loss) / training loss, both as means
     between two evaluations, is above `ratio_threshold` at more than `patience` evaluations in a
@@ -98,7 +99,8 @@ class Overfit(Rule):
             return None
         low, last = passes[best], passes[-1]
         train_loss, train_accuracy = training_at(history, passes, len(passes) - 1)
-        grave = self._grave(passes, train_loss, train_accuracy)
+        # One bad evaluation, at a high learning rate, is chance.
+        grave = mask[-2:].all() and self._grave(passes, train_loss, train_accuracy)
         gap = train_accuracy - last.accuracy
         evidence = (
             f"Training accuracy is {train_accuracy:.1%}, validation accuracy {last.accuracy:.1%}."

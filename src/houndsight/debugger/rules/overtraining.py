@@ -8,7 +8,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from houndsight.debugger.conditions import Evaluation, evaluations, figure, line_plot, number
+from houndsight.debugger.conditions import (
+    Evaluation,
+    evaluations,
+    figure,
+    line_plot,
+    number,
+    progress,
+)
 from houndsight.debugger.history import History
 from houndsight.debugger.rules.base import Parameter, Rule
 from houndsight.debugger.rules.overfit import training_at
@@ -25,7 +32,8 @@ class Overtraining(Rule):
     Condition: of six evaluations or more over half come after the lowest validation loss, none
     of them lower, and the training loss between evaluations has not fallen by 1 % of its first
     value in the last third of them. It is a warning when validation accuracy has meanwhile
-    fallen by 3 points and three standard errors from its best; else a remark on lost time.
+    fallen by 3 points and three standard errors from its best, in a training that learnt
+    something (its loss fell by a tenth); else a remark on lost time.
 
     With a parameter set: the training loss has had no new lowest value, by more than `delta`,
     for `patience_train` of its steps, and the validation loss none for `patience_validation`
@@ -91,7 +99,9 @@ class Overtraining(Rule):
             top, last = max(scored, key=lambda e: e.accuracy), scored[-1]
             error = np.hypot(top.accuracy_error, last.accuracy_error)
             if top.accuracy - last.accuracy > max(LOST, ERRORS * error):
-                severity = Severity.WARNING
+                did = progress(history)
+                # Chance moves the accuracy of a network that has learnt nothing.
+                severity = Severity.WARNING if did and did.surely else Severity.INFO
                 lost = f", and accuracy fell from {top.accuracy:.1%} to {last.accuracy:.1%}"
         low = passes[best]
         title = (
