@@ -1,8 +1,8 @@
 """Every command and example in README.md and docs/ is executed, in order, in one folder.
 
-The folder holds what the pages speak of: `PHOTOS/`, `cat.jpg` and files that a page shows. What sets
-a machine up (`make`, `pip`) is checked for existence only: running it is how these tests came to
-run.
+The folder holds what the pages speak of: `PHOTOS/`, `cat.jpg` and files that a page shows. What
+sets a machine up (`make`, `pip`) is checked for existence only: running it is how these tests
+came to run.
 """
 
 from __future__ import annotations
