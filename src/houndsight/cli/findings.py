@@ -43,7 +43,8 @@ def findings(
     run = Run.open(run_folder)
     judge_if_never_judged(run_folder)
     if rules:
-        print_rules(run_folder, Console(), as_json=as_json)
+        for part in judged_parts(run_folder):
+            print_rules(part, Console(), as_json=as_json, title=_part_name(part, run_folder))
         return
     if follow:
         _follow(run_folder, Console(), as_json=as_json)
@@ -78,14 +79,15 @@ def judge_if_never_judged(run_folder: Path) -> None:
 
 def _follow(run_folder: Path, console: Console, *, as_json: bool) -> None:
     """Tell findings until the run has ended."""
-    from houndsight.debugger.following import FindingsFollower
+    from houndsight.debugger.following import News
     from houndsight.runs import Run, RunStatus
 
-    follower = FindingsFollower(run_folder / "findings.jsonl")
+    news = News()
     going_on = True
     while going_on:
-        going_on = Run.open(run_folder).status == RunStatus.RUNNING
-        for finding in follower.news():
+        run = Run.open(run_folder)
+        going_on = run.status == RunStatus.RUNNING
+        for finding in news.among(run.findings()):
             if as_json:
                 typer.echo(json.dumps(finding.to_json(), default=str))
             else:
@@ -95,8 +97,23 @@ def _follow(run_folder: Path, console: Console, *, as_json: bool) -> None:
         console.print(f"The run is {Run.open(run_folder).status}.")
 
 
-def print_rules(run_folder: Path, console: Console, *, as_json: bool = False) -> None:
-    """Print what became of every rule.
+def judged_parts(run_folder: Path) -> list[Path]:
+    """The folder itself and the parts of the run in it, those that rules have judged.
+
+    With none of them the folder itself, whose verdicts `print_rules` then misses.
+    """
+    folders = [run_folder, *sorted(path.parent for path in run_folder.glob("watched/*/run.json"))]
+    return [f for f in folders if (f / "rules.json").exists()] or [run_folder]
+
+
+def _part_name(part: Path, run_folder: Path) -> str:
+    return "" if part == run_folder else part.name
+
+
+def print_rules(
+    run_folder: Path, console: Console, *, as_json: bool = False, title: str = ""
+) -> None:
+    """Print what became of every rule, under the name of the part of the run.
 
     Raises:
         RunError: no rule has looked at the run yet.
@@ -116,9 +133,9 @@ def print_rules(run_folder: Path, console: Console, *, as_json: bool = False) ->
         ) from error
     if as_json:
         for verdict in verdicts:
-            typer.echo(json.dumps(verdict))
+            typer.echo(json.dumps({"part": title, **verdict}))
         return
-    table = Table(box=box.SIMPLE, show_edge=False)
+    table = Table(box=box.SIMPLE, show_edge=False, title=title or None, title_justify="left")
     for heading in ("rule", "standing", ""):
         table.add_column(heading, no_wrap=heading == "rule")
     for verdict in sorted(verdicts, key=lambda v: (v["standing"] != "judged", -v["findings"])):

@@ -85,7 +85,7 @@ def next_folder(command: list[str]) -> Path:
 
 def _which(of: Path, run: Path) -> str:
     """What tells the models of a script apart; nothing for the first."""
-    return "" if of == run.resolve() else f"model {of.name}: "
+    return "" if of == run.resolve() else f"{of.name}: "
 
 
 def _print_live(finding: Finding, which: str, console: Console) -> None:
@@ -128,7 +128,7 @@ def _print_end(watched: Any, folder: Path, console: Console) -> None:
         console.print(f"[yellow]![/yellow] {why}", soft_wrap=True)
     for model in models:
         if len(models) > 1:
-            console.print(f"[bold]{_which(model, folder) or 'model 1: '}[/bold]".rstrip())
+            console.print(f"[bold]{_which(model, folder) or 'model-1: '}[/bold]".rstrip())
         print_diagnosis(Run.open(model).findings(), console)
         shown = folder / model.relative_to(folder.resolve())
         console.print(f"findings  houndsight findings {shown}", soft_wrap=True)

@@ -154,8 +154,12 @@ def test_models_one_after_the_other_each_have_a_log_and_are_let_go(
     assert [hook.model for hook in watcher.hooks] == [model]
     watcher.end()
     run = tmp_path / "run"
-    assert [steps(f) for f in (run, run / "models" / "2", run / "models" / "3")] == [4, 3, 5]
-    assert Run.open(run / "models" / "3").kind == "job"
+    assert [steps(f) for f in (run, run / "watched" / "model-2", run / "watched" / "model-3")] == [
+        4,
+        3,
+        5,
+    ]
+    assert Run.open(run / "watched" / "model-3").kind == "job"
 
 
 def test_models_trained_together_are_both_watched(watcher: Watcher) -> None:

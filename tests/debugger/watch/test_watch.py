@@ -137,7 +137,7 @@ def test_workers_and_children_are_not_watched_twice(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     told = [n for n in notes(tmp_path / "run") if n["kind"] == "attached"]
-    assert [Path(n["folder"]).name for n in told] == ["run", "2"]
+    assert [Path(n["folder"]).name for n in told] == ["run", "model-2"]
     assert len(log(tmp_path / "run").scalar("loss")) == 8
 
 
@@ -284,7 +284,7 @@ def test_ranks_write_logs_of_one_run(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     for rank in (0, 1):
         assert len(log(tmp_path / "run" / "tensors" / f"rank-{rank}").scalar("loss")) == 8
-    assert not (tmp_path / "run" / "models").exists()
+    assert not (tmp_path / "run" / "watched").exists()
 
 
 @pytest.mark.slow

@@ -1,4 +1,7 @@
-"""Where each model that is trained has its run folder: the first the run's own, others in it."""
+"""Where each model that is trained has its run folder: the first the run's own, others in it.
+
+What is in `watched/` is part of the run for whoever reads its findings.
+"""
 
 from __future__ import annotations
 
@@ -61,4 +64,4 @@ def _made(run: Path, number: int) -> Path:
 
 
 def _folder(run: Path, number: int) -> Path:
-    return run if number == 1 else run / "models" / str(number)
+    return run if number == 1 else run / "watched" / f"model-{number}"
