@@ -6,8 +6,9 @@ on eight data sets, from scratch and as transfer learning, with SGD and Adam. Ea
 recorded once and judged by replay. Kinds, networks and data sets are split beforehand
 (fault_suite/split.py): rules were tuned on one part, the headline is of the other.
 
-- Harm: at least 3 points of accuracy and 2 standard deviations (over seeds, pooled by data set)
-  below the healthy twin, which has the same network, data, optimizer, start and seed.
+- Harm: at least 3 points of accuracy and 2 pooled standard deviations over seeds below the
+  healthy twin, which has the same network, data, optimizer, start and seed. With fewer than
+  three seeds the deviation is that of all healthy trainings on the data set.
 - Detected: a rule speaks with warning or above that is silent about the twin.
 - A cause is right if it is on the fault's list, written before tuning. A fix works if the change
   of the first cause, at most three settings, brings back 80 % of the lost accuracy.
@@ -25,7 +26,7 @@ from pathlib import Path
 
 import torch
 from _common import machine
-from fault_suite.figures import by_kind, false_alarms, overall
+from fault_suite.figures import by_kind, false_alarms, goals, overall
 from fault_suite.judging import Suite
 from fault_suite.plan import PARTS, Run, plan
 from fault_suite.recordings import Recordings
@@ -84,7 +85,8 @@ def report(part: str, suite: Suite, *, train: bool, seconds: float | None, verbo
     print(f"Findings live and by replay were the same in {sum(map(bool, live))} of {len(live)}.\n")
     print(overall(harmful), end="\n\n")
     print(false_alarms(healthy), end="\n\n")
-    print(by_kind(cases))
+    print(by_kind(cases), end="\n\n")
+    print("\n".join(goals(harmful, healthy)))
     if verbose:
         _details(suite)
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from _common import Table
+from scipy import stats
 
 from fault_suite.judging import Case, Said
 from fault_suite.plan import Run
 
-__all__ = ["by_kind", "false_alarms", "overall", "rate"]
+__all__ = ["by_kind", "false_alarms", "goals", "overall", "rate"]
 
 RESAMPLES = 4000
 Pair = tuple[str, str]
@@ -30,6 +31,16 @@ def rate(values: Sequence[bool], pairs: Sequence[Pair]) -> tuple[float, float, f
     return float(np.mean(values)), float(low), float(high)
 
 
+def alarm_bound(values: Sequence[bool], pairs: Sequence[Pair]) -> float:
+    """Upper 95 % bound: the bootstrap's, or Clopper and Pearson's where that is higher.
+
+    Where no run has an alarm, resampling knows no other answer than 0.
+    """
+    found, count = sum(values), len(values)
+    exact = float(stats.beta.ppf(0.975, found + 1, count - found)) if found < count else 1.0
+    return max(exact, rate(values, pairs)[2])
+
+
 def said(values: Sequence[bool], pairs: Sequence[Pair]) -> str:
     """`95.1 % (92.0-97.5)`."""
     middle, low, high = rate(values, pairs)
@@ -38,6 +49,27 @@ def said(values: Sequence[bool], pairs: Sequence[Pair]) -> str:
 
 def _pairs(runs: Sequence[Run]) -> list[Pair]:
     return [(run.spec.network, run.spec.data) for run in runs]
+
+
+def goals(cases: Sequence[Case], runs: Sequence[tuple[Run, Said]]) -> list[str]:
+    """Whether what was aimed at is reached."""
+    pairs = _pairs([run for run, _ in runs])
+    bound = alarm_bound([bool(s.loud) for _, s in runs], pairs)
+    found = float(np.mean([case.detected for case in cases])) if cases else float("nan")
+    works = float(np.mean([case.works for case in cases])) if cases else float("nan")
+    return [
+        f"At least 95 % detected: {_verdict(found >= 0.95)}, {found:.1%}.",
+        f"Upper bound of healthy runs with an alarm at most 2 %: {_verdict(bound <= 0.02)}, "
+        f"{bound:.1%}.",
+        f"The first fix works in at least 80 %: {_verdict(works >= 0.8)}, {works:.1%}.",
+        f"At least 300 healthy runs in 30 combinations: "
+        f"{_verdict(len(runs) >= 300 and len(set(pairs)) >= 30)}, {len(runs)} in "
+        f"{len(set(pairs))}.",
+    ]
+
+
+def _verdict(holds: bool) -> str:
+    return "holds" if holds else "FAILS"
 
 
 def overall(cases: Sequence[Case]) -> Table:

@@ -26,6 +26,8 @@ __all__ = ["Case", "Said", "Suite"]
 
 LEAST_POINTS, LEAST_SPREADS = 0.03, 2.0
 """Harm: so much below the healthy twin, in accuracy and in pooled standard deviations."""
+OWN_SPREAD = 3
+"""From so many seeds on, a fault's spread and its twin's are their own and not the data set's."""
 RECOVERED = 0.8
 """Share of the lost accuracy that a fix has to bring back."""
 
@@ -155,21 +157,29 @@ class Suite:
 
     def cases(self) -> list[Case]:
         """The faulty runs whose twin is recorded too."""
-        cases = []
+        pairs: dict[tuple[str, ...], list[tuple[Run, float, float]]] = {}
         for run in self.runs:
-            own = twin(run.spec)
-            healthy = self.recordings.get(own, log=True)
-            if not run.faulty or healthy is None:
-                continue
-            recorded = self.recordings.get(run.spec, log=True)
-            assert recorded is not None, "it was found before"
-            lost = healthy.accuracy - recorded.accuracy
-            least = max(LEAST_POINTS, LEAST_SPREADS * self.spread.get(run.spec.data, 0.0))
-            said, twin_said = self.said(run.spec), self.said(own)
-            cases.append(
-                Case(run, recorded.accuracy, healthy.accuracy, lost >= least, said, twin_said)
-            )
-        return cases
+            healthy = self.recordings.get(twin(run.spec), log=True)
+            if run.faulty and healthy is not None:
+                recorded = self.recordings.get(run.spec, log=True)
+                assert recorded is not None, "it was found before"
+                pair = (run, recorded.accuracy, healthy.accuracy)
+                pairs.setdefault((run.kind, *run.spec.cell), []).append(pair)
+        return [case for seeds in pairs.values() for case in self._cases(seeds)]
+
+    def _cases(self, seeds: list[tuple[Run, float, float]]) -> list[Case]:
+        """The cases of one fault in one cell, harmful or not together."""
+        faulty = np.array([accuracy for _, accuracy, _ in seeds])
+        healthy = np.array([accuracy for _, _, accuracy in seeds])
+        spread = self.spread.get(seeds[0][0].spec.data, 0.0)
+        if len(seeds) >= OWN_SPREAD:
+            spread = float(np.sqrt((faulty.var(ddof=1) + healthy.var(ddof=1)) / 2))
+        least = max(LEAST_POINTS, LEAST_SPREADS * spread)
+        harmful = bool(float((healthy - faulty).mean()) >= least)
+        return [
+            Case(run, one, other, harmful, self.said(run.spec), self.said(twin(run.spec)))
+            for run, one, other in seeds
+        ]
 
     def repair(self, case: Case, *, train: bool) -> None:
         """Fill in what the first fix and the default recipe reach, training where allowed."""
