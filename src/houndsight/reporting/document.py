@@ -22,8 +22,11 @@ __all__ = [
     "Figures",
     "FindingGroup",
     "Findings",
+    "FoldedTable",
     "Gallery",
     "Level",
+    "LikelyCause",
+    "LikelyCauses",
     "Note",
     "Paragraph",
     "Photo",
@@ -101,6 +104,30 @@ class Findings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LikelyCause:
+    """One cause behind several findings, and how likely it is."""
+
+    cause: str
+    fix: str
+    evidence: str
+    score: float
+    """0 to 1."""
+    share: str
+    """The score as it is read: `72 %`."""
+    explains: str
+    """The rules whose findings it explains."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LikelyCauses:
+    """The causes behind findings, the likeliest first."""
+
+    title: str
+    note: str
+    causes: tuple[LikelyCause, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Column:
     """A column of a table."""
 
@@ -129,6 +156,17 @@ class Table:
     note: str = ""
     marked: int | None = None
     """The row to stress, if any."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldedTable:
+    """A long table that a page unfolds on demand, and of which paper shows what matters."""
+
+    summary: str
+    """What is always shown, as one line."""
+    table: Table
+    brief: tuple[tuple[str, str], ...]
+    """What paper shows in its place: the rows worth a word, in two columns."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +225,19 @@ class Code:
     label: str
 
 
-Block: TypeAlias = Paragraph | Note | Figures | Findings | Table | Chart | Gallery | Facts | Code
+Block: TypeAlias = (
+    Paragraph
+    | Note
+    | Figures
+    | LikelyCauses
+    | Findings
+    | Table
+    | FoldedTable
+    | Chart
+    | Gallery
+    | Facts
+    | Code
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from houndsight.files import read_json_lines
 from houndsight.findings import Finding
 from houndsight.reporting.doubt import DoubtedLabel, doubted_labels
 from houndsight.reporting.text import clean
+from houndsight.reporting.watched import WatchedPart, read_watched
 from houndsight.runs import Run, RunStatus
 
 __all__ = ["Measurements", "Predictions", "as_predictions", "read_measurements"]
@@ -79,6 +80,7 @@ class Measurements:
     """Photos by class, `(classes,)`, for each split."""
     predictions: Predictions | None
     doubted: list[DoubtedLabel] = field(default_factory=list)
+    watched: list[WatchedPart] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
 
     def metrics(self, split: str) -> Mapping[str, Any]:
@@ -165,6 +167,7 @@ def read_measurements(run: Run) -> Measurements:
         counts=_counts(photos, len(classes)),
         predictions=predictions,
         doubted=doubted_labels(findings, photos),
+        watched=read_watched(run, missing),
         missing=missing,
     )
 

@@ -16,6 +16,7 @@ from houndsight.reporting.sections.results import results
 from houndsight.reporting.sections.search import search
 from houndsight.reporting.sections.settings import settings
 from houndsight.reporting.sections.stages import stages
+from houndsight.reporting.sections.watched import watched
 
 __all__ = ["SECTIONS"]
 
@@ -24,6 +25,7 @@ SECTIONS: tuple[Callable[[Measurements], Section | None], ...] = (
     data,
     results,
     curves,
+    watched,
     search,
     classes,
     calibration,

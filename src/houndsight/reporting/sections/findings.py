@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from houndsight.findings import Cause, Finding, State
+from houndsight.reporting.diagnosed import likeliest_causes
 from houndsight.reporting.document import FindingGroup, Findings, Paragraph, Remedy, Section
 from houndsight.reporting.measurements import Measurements
 from houndsight.reporting.remedies import SET_ASIDE
@@ -27,8 +28,13 @@ def findings(m: Measurements) -> Section:
             title="Findings",
             blocks=(Paragraph(text="Nothing was found that needs your attention."),),
         )
+    diagnosis = likeliest_causes(m.findings)
+    blocks = [diagnosis] if diagnosis is not None else []
     return Section(
-        id="findings", title="Findings", lead=_lead(groups), blocks=(Findings(groups=groups),)
+        id="findings",
+        title="Findings",
+        lead=_lead(groups),
+        blocks=(*blocks, Findings(groups=groups)),
     )
 
 
