@@ -82,7 +82,8 @@ def _plan(m: Measurements) -> str:
     if isinstance(plan.get("trials"), int):
         told.append(plural(plan["trials"], "trial"))
     if isinstance(plan.get("epochs"), int):
-        told.append(f"{plural(plan['epochs'], 'epoch')} of fine-tuning")
+        epochs = plural(plan["epochs"], "epoch")
+        told.append(f"{epochs} of fine-tuning" if plan["epochs"] else "no fine-tuning")
     rate = plan.get("photos_per_second")
     if isinstance(rate, int | float) and rate > 0:
         told.append(f"{measure(float(rate), 0 if rate >= 10 else 1)} photos/s measured")
