@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 import houndsight
+from houndsight.data.decoding import decode_batches
 from houndsight.data.settings import DataSettings
 from houndsight.data.solar_cells import solar_cells
 from houndsight.errors import DataError, RunError, SettingError
@@ -33,6 +37,7 @@ STAGES = [
     "plan",
     "features",
     "tune",
+    "look",
     "train",
     "evaluate",
     "explain",
@@ -98,6 +103,51 @@ def test_a_second_run_computes_nothing_again(
     second = run(folder=tmp_path / "two", config=settings(photos, seed=5))
     assert first.stages["features"]["computed"] == sum(CLASSES.values())
     assert second.stages["features"]["computed"] == 0
+
+
+def test_the_limit_of_pixels_holds_everywhere(
+    tmp_path: Path, photo_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: dict[str, set[int]] = {}
+    for name in ("models.features", "models.runtime", "stages.save", "training.images"):
+        module = importlib.import_module(f"houndsight.{name}")
+        limits[name] = set()
+
+        def noted(*given: Any, name: str = name, real: Any = decode_batches, **options: Any) -> Any:
+            limits[name].add(options.get("max_pixels"))
+            return real(*given, **options)
+
+        monkeypatch.setattr(module, "decode_batches", noted)
+    config = replace(
+        settings(photo_folder(CLASSES, size=96), finetune="always", graph="openvino"),
+        data=DataSettings(workers=0, max_megapixels=123.0),
+    )
+    run(folder=tmp_path / "run", config=config)
+    assert all(found == {123_000_000} for found in limits.values()), limits
+
+
+def test_a_photo_lost_after_the_check_is_named(
+    tmp_path: Path, photo_folder: Callable[..., Path]
+) -> None:
+    photos = photo_folder(CLASSES, size=96)
+
+    def swap(event: Event) -> None:
+        if isinstance(event, StageEnded) and event.stage == "check":
+            (photos / "dogs" / "003.jpg").replace(photos / "cats" / "004.jpg")
+
+    finished = run(folder=tmp_path / "run", config=settings(photos), listeners=[swap])
+    (lost,) = [f for f in finished.findings() if f.rule == "PhotosLost"]
+    assert lost.count == 2
+    assert any("dogs/003.jpg: missing" in example for example in lost.examples)
+    assert any("cats/004.jpg: changed" in example for example in lost.examples)
+
+
+def test_the_runs_seed_is_that_of_search_and_training() -> None:
+    config = RunConfig(source="photos", run=RunSettings(seed=5))
+    assert (config.tuning.seed, config.training.seed, config.data.seed) == (5, 5, 0)
+    own = replace(config, tuning=TuningSettings(seed=7))
+    assert (own.tuning.seed, own.training.seed) == (7, 5)
+    assert RunConfig.from_json(config.to_json()) == config
 
 
 def test_a_finished_run_is_not_overwritten(

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,13 @@ class RunConfig:
     tuning: TuningSettings = field(default_factory=TuningSettings)
     training: Recipe = field(default_factory=Recipe)
     debugger: DebuggerSettings = field(default_factory=DebuggerSettings)
+
+    def __post_init__(self) -> None:
+        # A seed of its own, other than 0, goes before the run's.
+        for name in ("tuning", "training"):
+            section = getattr(self, name)
+            if section.seed == 0 and self.run.seed != 0:
+                object.__setattr__(self, name, replace(section, seed=self.run.seed))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values by section, as they stand in `run.json`."""

@@ -260,6 +260,17 @@ def test_more_than_half_bad_stops_with_what_was_found(root: Path) -> None:
     assert len(checked(root).folder) == 30
 
 
+def test_a_class_without_photos_is_no_answer(root: Path) -> None:
+    (root / "aardvark").mkdir()
+    (root / "aardvark" / "torn.jpg").write_bytes(b"")
+    result = check(ImageFolder.open(root))
+    names = [entry.name for entry in result.folder.classes]
+    assert "aardvark" not in names and len(names) == len(np.unique(result.folder.labels))
+    assert [f for f in result.findings if f.rule == "EmptyClass"]
+    first = result.folder.table.to_pylist()[0]
+    assert first["path"].startswith(result.folder.classes[first["class_index"]].original)
+
+
 def test_one_class_left_stops(root: Path) -> None:
     shutil.rmtree(root / "dog")
     make(root, {"dog": 2}, first=900)

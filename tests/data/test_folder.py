@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,8 +192,28 @@ def test_photos_are_written_and_read_back(tmp_path: Path) -> None:
     assert again.table.equals(folder.table)
     assert (again.classes, again.splits_given, again.root) == (folder.classes, True, tmp_path)
     assert again.fingerprint() == folder.fingerprint()
-    columns = ["id", "path", "class_index", "split", "group", "hash"]
+    columns = ["id", "path", "class_index", "split", "group", "hash", "together"]
     assert pq.read_table(tmp_path / "photos.parquet").column_names == columns
+
+
+def test_groups_and_look_alikes_bind_each_other(tmp_path: Path) -> None:
+    make(tmp_path, [f"{label}/{n}.jpg" for label in ("cat", "dog") for n in range(3)])
+    folder = ImageFolder.open(tmp_path)
+    assert folder.together is None
+    groups = pa.array(["p", "q", None, None, "q", None])
+    index = folder.table.schema.get_field_index("group")
+    grouped = replace(folder, table=folder.table.set_column(index, "group", groups))
+    # 0 and 3 look alike, and so do 2 and 4; 1 and 4 are one person's group.
+    bound = grouped.kept_together(np.array([0, 1, 2, 0, 2, 5])).together
+    assert bound is not None
+    assert [set(np.flatnonzero(bound == number)) for number in bound] == [
+        {0, 3},
+        {1, 2, 4},
+        {1, 2, 4},
+        {0, 3},
+        {1, 2, 4},
+        {5},
+    ]
 
 
 def test_foreign_and_newer_photo_tables_get_a_sentence(tmp_path: Path) -> None:

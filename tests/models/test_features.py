@@ -61,6 +61,18 @@ def test_nothing_is_computed_twice(
     np.testing.assert_array_equal(again.array, rest.array[[15, 3]])
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_photo_that_changed_gives_no_row_to_what_it_was(
+    cache: FeatureCache, small_backbone: Backbone, hashed_photos: Photos, workers: int
+) -> None:
+    split = hashed_photos({"red": 4, "blue": 4})
+    paths = split.paths()
+    shutil.copyfile(paths[6], paths[1])
+    found = cache.features(small_backbone, split, runtime="torch", workers=workers)
+    assert np.flatnonzero(~found.valid).tolist() == [1]
+    assert found.errors == {int(split.ids[1]): "changed"}
+
+
 def test_a_cached_pass_never_compiles(
     cache: FeatureCache,
     small_backbone: Backbone,

@@ -130,7 +130,7 @@ def test_without_openvino_pytorch_runs_and_says_so(
     assert found.valid.all()
     assert [finding.rule for finding in found.findings] == ["SlowRuntime"]
     assert "No module named 'openvino'" in found.findings[0].title
-    with pytest.raises(HoundsightError, match="models.runtime=torch"):
+    with pytest.raises(HoundsightError, match=r"models\.runtime=torch"):
         compile_trunk(small_backbone, runtime="openvino")
 
 

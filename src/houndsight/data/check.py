@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from houndsight.data.checks.base import CheckedPhotos, Outcome
+from houndsight.data.checks.base import EXAMPLES, CheckedPhotos, Outcome
 from houndsight.data.checks.blank import find_blank
 from houndsight.data.checks.blurred import find_blurred
 from houndsight.data.checks.dark import find_dark
@@ -35,7 +35,7 @@ from houndsight.data.settings import DataSettings
 from houndsight.data.signature import LENGTH
 from houndsight.errors import DataError
 from houndsight.events import Listener
-from houndsight.findings import Finding
+from houndsight.findings import Cause, Finding, Severity
 
 __all__ = ["CheckResult", "check"]
 
@@ -91,7 +91,7 @@ def check(
         folder,
         cache=cache,
         workers=settings.workers,
-        max_pixels=round(settings.max_megapixels * 1e6),
+        max_pixels=settings.max_pixels,
         listener=listener,
     )
     checking = _Checking(CheckedPhotos(folder, facts, settings.minimum_edge_px))
@@ -109,8 +109,10 @@ def check(
         checking.findings += tell(photos)
     left = photos.folder.with_hashes(photos.facts["hash"].to_pylist())
     left.require_classes()
+    checking.findings += _empty_classes(left)
+    left = left.without_empty_classes()
     look_alikes = _groups(len(photos), pairs)
-    drawn = left.with_splits(settings, look_alikes)
+    drawn = left.with_splits(settings, look_alikes).kept_together(look_alikes)
     return CheckResult(
         sorted([*drawn.findings, *checking.findings], key=lambda finding: finding.severity.rank),
         drawn,
@@ -118,6 +120,31 @@ def check(
         photos.facts.drop_columns(["signature"]),
         look_alikes,
     )
+
+
+def _empty_classes(left: ImageFolder) -> list[Finding]:
+    """Classes of which no photo can be used: no network can learn them, none may answer them."""
+    gone = set(range(len(left.classes))) - set(np.unique(left.labels).tolist())
+    if not gone:
+        return []
+    names = [left.classes[index].name for index in sorted(gone)]
+    return [
+        Finding(
+            rule="EmptyClass",
+            where="",
+            severity=Severity.WARNING,
+            title=f"No photo of {', '.join(names[:EXAMPLES])} can be used; left out.",
+            causes=(
+                Cause(
+                    text="All photos of the class were set aside, or there never were any.",
+                    fix="Mend or add photos of the class; the other findings say what was wrong.",
+                    score=0.9,
+                ),
+            ),
+            count=len(names),
+            examples=tuple(names[:EXAMPLES]),
+        )
+    ]
 
 
 class _Checking:

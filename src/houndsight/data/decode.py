@@ -7,6 +7,7 @@ else, in time and memory bounded by `max_pixels`.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import stat
@@ -74,14 +75,19 @@ _UPRIGHT = {
 
 
 def decode(
-    source: Path | bytes, preprocessing: Preprocessing, *, max_pixels: int = MAX_PIXELS
+    source: Path | bytes,
+    preprocessing: Preprocessing,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    content_hash: bytes = b"",
 ) -> np.ndarray:
     """The photo as the network sees it before normalisation: uint8 `(size, size, 3)`, RGB.
 
     Raises:
-        PhotoError: the photo cannot be decoded; `.reason` says why.
+        PhotoError: the photo cannot be decoded, or is another than that of `content_hash`
+            (BLAKE2b-128); `.reason` says why.
     """
-    return _guarded(source, max_pixels, lambda image: fit_image(image, preprocessing))
+    return _guarded(source, max_pixels, lambda image: fit_image(image, preprocessing), content_hash)
 
 
 def open_image(source: Path | bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -209,18 +215,31 @@ def to_grey(image: Image.Image, edge: int) -> Image.Image:
     return _upright(grey, image.info)
 
 
-def _guarded(source: Path | bytes, max_pixels: int, use: Callable[[Image.Image], T]) -> T:
+def _guarded(
+    source: Path | bytes,
+    max_pixels: int,
+    use: Callable[[Image.Image], T],
+    content_hash: bytes = b"",
+) -> T:
     """`use` the opened photo; whatever its bytes bring about comes out as a `PhotoError`."""
     name = "" if isinstance(source, bytes) else str(source)
     content = b""
     try:
         content = source if isinstance(source, bytes) else read_photo(source, max_pixels=max_pixels)
+        if content_hash and not _is_content(content, content_hash):
+            raise PhotoError(Reason.CHANGED)
         with pillow_quiet():
             return use(open_photo(content, max_pixels=max_pixels))
     except PhotoError as error:
         raise error.named(name) from error.__cause__
     except Exception as error:
         raise explained(error, content).named(name) from error
+
+
+def _is_content(content: bytes, content_hash: bytes) -> bool:
+    # NumPy's fixed-width bytes lose zeros at their end.
+    found = hashlib.blake2b(content, digest_size=16).digest()
+    return found.rstrip(b"\0") == content_hash.rstrip(b"\0")
 
 
 def too_many_pixels(width: int, height: int, max_pixels: int) -> PhotoError:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from houndsight.data.decode import MAX_PIXELS, PhotoError, Preprocessing, decode
 from houndsight.data.workers import WorkerPool, core_count
@@ -48,6 +49,7 @@ def decode_batches(
     batch_size: int = 32,
     workers: int | None = None,
     max_pixels: int = MAX_PIXELS,
+    hashes: NDArray[np.bytes_] | None = None,
     ahead: int = 2,
 ) -> Iterator[DecodedBatch]:
     """Decode `paths` in order, `batch_size` at a time.
@@ -55,7 +57,8 @@ def decode_batches(
     `workers` is a number of processes, by default one a core (none for a handful of photos);
     0 decodes in this process, when asked. `ahead` batches are decoded before they are asked
     for, so memory is bounded by `(ahead + 1) * batch_size` images. A photo that cannot be
-    decoded, or that ends the process decoding it, is in `errors`.
+    decoded, or that ends the process decoding it, is in `errors`; so is one whose content has
+    not the hash that `hashes` has for it, where that is given and not empty.
 
     Raises:
         DataError: worker processes cannot be started.
@@ -66,8 +69,8 @@ def decode_batches(
     if workers is None:
         workers = core_count() if len(paths) >= _WORTH_WORKERS else 0
     if workers == 0:
-        return _decode_here(paths, preprocessing, batch_size, max_pixels)
-    return _decode_ahead(paths, preprocessing, batch_size, max_pixels, workers, ahead + 1)
+        return _decode_here(paths, hashes, preprocessing, batch_size, max_pixels)
+    return _decode_ahead(paths, hashes, preprocessing, batch_size, max_pixels, workers, ahead + 1)
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,16 @@ class _DecodeJob:
     preprocessing: Preprocessing
     max_pixels: int
 
-    def __call__(self, item: tuple[str, int], memory: mmap.mmap | None) -> str | None:
-        path, start = item
+    def __call__(self, item: tuple[str, int, bytes], memory: mmap.mmap | None) -> str | None:
+        path, start, content_hash = item
         assert memory is not None
         try:
-            pixels = decode(Path(path), self.preprocessing, max_pixels=self.max_pixels)
+            pixels = decode(
+                Path(path),
+                self.preprocessing,
+                max_pixels=self.max_pixels,
+                content_hash=content_hash,
+            )
         except PhotoError as error:
             return error.text
         memory[start : start + pixels.nbytes] = pixels.tobytes()
@@ -89,13 +97,24 @@ class _DecodeJob:
 
 
 def _decode_here(
-    paths: Sequence[Path], preprocessing: Preprocessing, batch_size: int, max_pixels: int
+    paths: Sequence[Path],
+    hashes: NDArray[np.bytes_] | None,
+    preprocessing: Preprocessing,
+    batch_size: int,
+    max_pixels: int,
 ) -> Iterator[DecodedBatch]:
     for start in range(0, len(paths), batch_size):
         indices, images, errors = [], [], {}
         for index in range(start, min(start + batch_size, len(paths))):
             try:
-                images.append(decode(paths[index], preprocessing, max_pixels=max_pixels))
+                images.append(
+                    decode(
+                        paths[index],
+                        preprocessing,
+                        max_pixels=max_pixels,
+                        content_hash=b"" if hashes is None else bytes(hashes[index]),
+                    )
+                )
                 indices.append(index)
             except PhotoError as error:
                 errors[index] = error.text
@@ -106,6 +125,7 @@ def _decode_here(
 
 def _decode_ahead(
     paths: Sequence[Path],
+    hashes: NDArray[np.bytes_] | None,
     preprocessing: Preprocessing,
     batch_size: int,
     max_pixels: int,
@@ -126,9 +146,12 @@ def _decode_ahead(
         left[slot], errors[slot] = len(indices), {}
         rows = (slot * batch_size + index - start for index in indices)
         pool.submit(
-            (index, (os.fspath(paths[index]), row * image_bytes))
+            (index, (os.fspath(paths[index]), row * image_bytes, hash_of(index)))
             for index, row in zip(indices, rows, strict=True)
         )
+
+    def hash_of(index: int) -> bytes:
+        return b"" if hashes is None else bytes(hashes[index])
 
     size = slots * batch_size * image_bytes
     with WorkerPool(job, workers, shared_bytes=size, niceness=_NICENESS) as pool:

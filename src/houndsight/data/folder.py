@@ -86,6 +86,7 @@ class ImageFolder:
             "split": names.take(pa.array(codes.astype(np.int64) % len(names))),
             "group": pa.nulls(count, pa.string()) if listing.groups is None else listing.groups,
             "hash": pa.nulls(count, pa.string()),
+            "together": pa.nulls(count, pa.int64()),
         }
         return cls(
             root=listing.root,
@@ -186,9 +187,33 @@ class ImageFolder:
         """The folder with content hashes, given in the order of the table."""
         return self._with_column("hash", pa.array(hashes, pa.string()))
 
-    def with_groups(self, groups: Sequence[str | None]) -> ImageFolder:
-        """The folder with groups, given in the order of the table; null stands alone."""
-        return self._with_column("group", pa.array(groups, pa.string()))
+    def kept_together(self, look_alikes: Integers) -> ImageFolder:
+        """The folder with the numbers of what must stay on one side of any division.
+
+        That are photos of one group and near-duplicates `(n,)`, of equal numbers, and whatever
+        the two bind together between them.
+        """
+        units = units_of(len(self), _group_codes(self.table["group"]), look_alikes)
+        return self._with_column("together", pa.array(units, pa.int64()))
+
+    @property
+    def together(self) -> Integers | None:
+        """(n,): photos with equal numbers must stay on one side; None when each stands alone."""
+        column = self.table["together"]
+        if column.null_count or not len(column):
+            return None
+        units = integers(column)
+        return None if len(np.unique(units)) == len(units) else units
+
+    def without_empty_classes(self) -> ImageFolder:
+        """The folder with the classes that have photos, numbered anew."""
+        present = np.unique(self.labels)
+        if len(present) == len(self.classes):
+            return self
+        numbers = np.zeros(len(self.classes), np.int32)
+        numbers[present] = np.arange(len(present))
+        folder = self._with_column("class_index", pa.array(numbers[self.labels]))
+        return replace(folder, classes=tuple(self.classes[index] for index in present))
 
     def fingerprint(self) -> str:
         """A hash of what there is to learn from: 32 hex digits.

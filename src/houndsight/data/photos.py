@@ -28,6 +28,7 @@ SCHEMA = pa.schema(
         "split": pa.string(),
         "group": pa.string(),
         "hash": pa.string(),
+        "together": pa.int64(),
     }
 )
 
@@ -90,4 +91,6 @@ def read_photos(path: Path) -> tuple[Any, tuple[ClassName, ...], bool]:
             "upgrade houndsight."
         )
     classes = tuple(ClassName(name, original) for name, original in meta["classes"])
+    if "together" not in table.column_names:
+        table = table.append_column("together", pa.nulls(len(table), pa.int64()))
     return table.replace_schema_metadata(None).cast(SCHEMA), classes, bool(meta["splits_given"])

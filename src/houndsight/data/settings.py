@@ -65,6 +65,11 @@ class DataSettings(Settings):
     max_unpacked_gb: float = setting(200.0, minimum=0.001, maximum=100_000)
     """Most gigabytes (10^9 bytes) that an archive may hold unpacked."""
 
+    @property
+    def max_pixels(self) -> int:
+        """`max_megapixels` in pixels."""
+        return round(self.max_megapixels * 1e6)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.group is not None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from houndsight.data.decode import MAX_PIXELS
 from houndsight.data.folder import Split
 from houndsight.errors import DataError, HoundsightError, WeightsError
 from houndsight.events import Listener, StageProgress
@@ -90,6 +91,7 @@ def choose_backbone(
     pass_seconds: float | None = None,
     runtime: RuntimeName = "auto",
     workers: int | None = None,
+    max_pixels: int = MAX_PIXELS,
     listener: Listener | None = None,
 ) -> Choice:
     """The candidate whose features classify at most 2,000 photos of `split` best.
@@ -105,6 +107,7 @@ def choose_backbone(
         pass_seconds: for that pass; by default four times `seconds`.
         runtime: what computes the features, as in `FeatureCache.features`.
         workers: processes that decode.
+        max_pixels: photos with more are left out.
         listener: hears the progress.
 
     Raises:
@@ -119,7 +122,9 @@ def choose_backbone(
     if len(candidates) == 1:
         text = f"{candidates[0]}, the only backbone whose weights are at hand"
         return Choice(name=candidates[0], text=text, ranking=(Candidate(name=candidates[0]),))
-    choosing = _Choosing(split, cache or FeatureCache(), load, seconds, listener, runtime, workers)
+    choosing = _Choosing(
+        split, cache or FeatureCache(), load, seconds, listener, runtime, workers, max_pixels
+    )
     choosing.measure(candidates)
     choosing.leave_out_slow(
         photos or len(split),
@@ -138,6 +143,7 @@ class _Choosing:
     listener: Listener | None
     runtime: RuntimeName
     workers: int | None
+    max_pixels: int
     started: float = field(default_factory=lambda: time.perf_counter())
     backbones: dict[str, Backbone] = field(default_factory=dict)
     found: dict[str, Candidate] = field(default_factory=dict)
@@ -159,7 +165,12 @@ class _Choosing:
             try:
                 backbone = self.load(name)
                 rate = measure_throughput(
-                    backbone, self.split, seconds=each, runtime=self.runtime, workers=self.workers
+                    backbone,
+                    self.split,
+                    seconds=each,
+                    runtime=self.runtime,
+                    workers=self.workers,
+                    max_pixels=self.max_pixels,
                 )
             except DataError:
                 raise
@@ -199,7 +210,11 @@ class _Choosing:
                 begun = time.perf_counter()
                 self._say(f"Probing {name} on {count:,} photos")
                 features[name] = self.cache.features(
-                    backbone, chosen, runtime=self.runtime, workers=self.workers
+                    backbone,
+                    chosen,
+                    runtime=self.runtime,
+                    workers=self.workers,
+                    max_pixels=self.max_pixels,
                 )
                 self._spent(name, begun)
         for name, cached in features.items():

@@ -209,6 +209,8 @@ class _Pass:
             batch_size=DECODED_BATCH,
             workers=workers,
             max_pixels=max_pixels,
+            # Files change; a row must be of the content whose hash it will be found by.
+            hashes=self.hashes[positions],
         )
         pieces = self._pieces(decoded, positions, trunk.batch_size)
         for (view, rows, finished), outputs in trunk.stream(pieces):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from houndsight.data.decode import Preprocessing
+from houndsight.data.decode import MAX_PIXELS, Preprocessing
 from houndsight.data.decoding import DecodedBatch, decode_batches
 from houndsight.data.folder import Split
 from houndsight.errors import DataError, HoundsightError
@@ -67,6 +67,7 @@ def measure_throughput(
     cut: Cut = "features",
     runtime: RuntimeName = "auto",
     workers: int | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> float:
     """Photos per second of a pass over `split`, decoding included.
 
@@ -80,7 +81,11 @@ def measure_throughput(
     chosen = np.linspace(0, len(split) - 1, min(len(split), MEASURED_PHOTOS)).astype(np.int64)
     paths = split.take(chosen).paths()
     decoded = decode_batches(
-        paths, backbone.preprocessing, batch_size=trunk.batch_size, workers=workers
+        paths,
+        backbone.preprocessing,
+        batch_size=trunk.batch_size,
+        workers=workers,
+        max_pixels=max_pixels,
     )
     started, first_at, done, first = time.perf_counter(), 0.0, 0, 0
     passing = trunk.stream(_pieces(decoded, trunk.batch_size))

@@ -45,13 +45,14 @@ def write_thumbnails(run: Run, photos: Photos, ids: Iterable[int]) -> list[int]:
 
     place = {int(photo): index for index, photo in enumerate(photos.ids)}
     paths, written = photos.paths(), []
+    limit = round(float(run.config.get("data", {}).get("max_megapixels", 100)) * 1e6)
     for photo in dict.fromkeys(int(i) for i in ids):
         target = run.images / f"photo-{photo}.jpg"
         if photo not in place:
             continue
         if not target.exists():
             try:
-                image = open_image(paths[place[photo]], max_pixels=100_000_000)
+                image = open_image(paths[place[photo]], max_pixels=limit)
             except (DataError, OSError):
                 continue
             write_atomic(target, small_jpeg(image))

@@ -98,6 +98,7 @@ def _probe(context: Context, photos: ImageFolder) -> tuple[str, str]:
         cache=context.cache,
         runtime=context.config.models.runtime_name,
         workers=context.config.data.workers,
+        max_pixels=context.config.data.max_pixels,
         listener=context.within("backbone"),
     )
     context.run.set_results(backbone_ranking=choice.to_json())

@@ -19,11 +19,11 @@ def training_batches(
     """Cached activations at the boundary; photos when pixels change, or the cache is too small."""
     train, valid = photos.split("train"), photos.split("valid")
     if not _from_boundary(context, photos, backbone, recipe):
-        workers = context.config.data.workers
+        workers, limit = context.config.data.workers, context.config.data.max_pixels
         preprocessing = backbone.preprocessing
         return (
-            ImageBatches(train, preprocessing, recipe=recipe, workers=workers),
-            ImageBatches(valid, preprocessing, workers=workers),
+            ImageBatches(train, preprocessing, recipe=recipe, workers=workers, max_pixels=limit),
+            ImageBatches(valid, preprocessing, workers=workers, max_pixels=limit),
         )
     # Mirrored first: the plain view comes out of the same decoding.
     turned = None
@@ -50,8 +50,12 @@ def evaluation_batches(
     """
     chosen, recipe = photos.split(split), context.config.training
     if not _from_boundary(context, photos, backbone, recipe):
-        workers = context.config.data.workers
-        return ImageBatches(chosen, backbone.preprocessing, workers=workers)
+        return ImageBatches(
+            chosen,
+            backbone.preprocessing,
+            workers=context.config.data.workers,
+            max_pixels=context.config.data.max_pixels,
+        )
     found = _activations(context, backbone, chosen, stage)
     return ActivationBatches(found.array, chosen.labels, chosen.ids, valid=found.valid)
 
@@ -75,6 +79,7 @@ def _activations(
         mirrored=mirrored,
         runtime=context.config.models.runtime_name,
         workers=context.config.data.workers,
+        max_pixels=context.config.data.max_pixels,
         listener=context.within(stage),
         stage=stage,
     )

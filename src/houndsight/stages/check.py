@@ -11,10 +11,14 @@ import pyarrow.compute as pc
 from houndsight.data.check import check
 from houndsight.data.fit import choose_fit
 from houndsight.data.folder import ImageFolder
+from houndsight.errors import DataError
 from houndsight.stages.context import Context
 from houndsight.wording import plural
 
 __all__ = ["check_photos", "data_folder_of"]
+
+FEWEST_UNITS = 3
+"""One to judge by, and two to choose among settings by."""
 
 
 def check_photos(context: Context) -> ImageFolder:
@@ -30,7 +34,8 @@ def check_photos(context: Context) -> ImageFolder:
     with context.stage("check", "Checking the photos") as outcome:
         found = ImageFolder.open(context.config.source, settings, listener=context.within("check"))
         result = check(found, settings, listener=context.within("check"))
-        photos = _with_look_alikes(result.folder, result.look_alikes)
+        photos = result.folder
+        _require_units(context, photos)
         photos.write_photos(run.photos)
         run.add_findings(result.findings)
         counts = {name: len(photos.split(name)) for name in ("train", "valid", "test")}
@@ -56,16 +61,23 @@ def check_photos(context: Context) -> ImageFolder:
     return photos
 
 
-def _with_look_alikes(photos: ImageFolder, look_alikes: np.ndarray) -> ImageFolder:
-    """Near-duplicates that are in no group of the person's own become one."""
-    codes, counts = np.unique(look_alikes, return_counts=True)
-    several = set(codes[counts > 1].tolist())
-    given = photos.table["group"].to_pylist()
-    groups = [
-        f"look-alikes {code}" if group is None and code in several else group
-        for group, code in zip(given, look_alikes.tolist(), strict=True)
-    ]
-    return photos.with_groups(groups)
+def _require_units(context: Context, photos: ImageFolder) -> None:
+    """Stop before anything long when few photos cannot be cross-validated.
+
+    Raises:
+        DataError: what must stay together leaves fewer than three parts.
+    """
+    units = photos.together
+    if units is None or photos.splits_given or len(photos) >= context.config.run.small:
+        return
+    parts = len(np.unique(units))
+    if parts < FEWEST_UNITS:
+        raise DataError(
+            f"The {len(photos):,} photos are in {plural(parts, 'group')} that must stay together "
+            f"(--group, and near-duplicates); figures for under {context.config.run.small:,} "
+            f"photos come from cross-validation, which needs at least {FEWEST_UNITS}. Group by "
+            "something finer, or give a test split."
+        )
 
 
 def _sizes(facts: Any) -> tuple[np.ndarray, np.ndarray]:

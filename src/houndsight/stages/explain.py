@@ -89,9 +89,15 @@ def _disputed(
     if judged[-1].split != OUT_OF_FOLD:
         features, labels = table.part("train")
         counts = np.bincount(labels)
-        if counts[counts > 0].min() >= FEWEST_IN_A_GROUP:
+        groups = None if table.groups is None else table.groups[table.splits == "train"]
+        divisible = groups is None or len(np.unique(groups)) >= FEWEST_IN_A_GROUP
+        if divisible and counts[counts > 0].min() >= FEWEST_IN_A_GROUP:
             probabilities = out_of_fold_probabilities(
-                features, labels, len(told.classes), search.fitted.parameters
+                features,
+                labels,
+                len(told.classes),
+                search.fitted.parameters,
+                groups=groups,
             )
             parts.append(("train", table.ids_of("train"), labels, probabilities))
     ids = np.concatenate([ids for _, ids, _, _ in parts])
@@ -109,11 +115,9 @@ def _failing(
 ) -> list[Finding]:
     """Groups of photos that the model fails: by the person's groups, looks, and shape."""
     places = told.places(judged.ids)
-    facts = gather_facts(photos, workers=context.config.data.workers).take(places)
-    given = [
-        None if group is None or group.startswith("look-alikes ") else group
-        for group in photos.table["group"].take(places).to_pylist()
-    ]
+    data = context.config.data
+    facts = gather_facts(photos, workers=data.workers, max_pixels=data.max_pixels).take(places)
+    given = photos.table["group"].take(places).to_pylist()
     width, height = facts["width"].to_numpy(), facts["height"].to_numpy()
     groups = [
         *quality.category_groups("group", given),

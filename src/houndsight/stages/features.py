@@ -5,13 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow.compute as pc
 
 from houndsight.data.folder import ImageFolder, Split
+from houndsight.findings import Cause, Finding, Severity
 from houndsight.models.backbone import Backbone
+from houndsight.models.features import CachedFeatures
 from houndsight.stages.context import Context
+from houndsight.wording import plural
 
 __all__ = ["FeatureTable", "compute"]
+
+MOST_EXAMPLES = 20
 
 
 @dataclass(frozen=True)
@@ -50,22 +54,56 @@ def compute(context: Context, photos: ImageFolder, backbone: Backbone) -> Featur
             everything,
             runtime=context.config.models.runtime_name,
             workers=context.config.data.workers,
+            max_pixels=context.config.data.max_pixels,
             listener=context.within("features"),
             stage="features",
         )
+        lost = int((~cached.valid).sum())
         outcome.text = (
             f"Features of {len(everything):,} photos: {cached.computed:,} computed, "
-            f"{len(everything) - cached.computed:,} from the cache"
+            f"{len(everything) - cached.computed - lost:,} from the cache"
+            + (f", {lost:,} could not be used" if lost else "")
         )
-        outcome.values = {"computed": cached.computed}
+        outcome.values = {"computed": cached.computed, "lost": lost}
+        context.run.add_findings([*cached.findings, *_lost(everything, cached)])
     return _table(photos, everything, np.asarray(cached.array), cached.valid)
+
+
+def _lost(everything: Split, cached: CachedFeatures) -> list[Finding]:
+    """Photos that passed the check and could not be used afterwards."""
+    if not cached.errors:
+        return []
+    places = {int(photo): place for place, photo in enumerate(everything.ids)}
+    paths = everything.table["path"]
+    told = [f"{paths[places[photo]].as_py()}: {why}" for photo, why in cached.errors.items()]
+    return [
+        Finding(
+            rule="PhotosLost",
+            where="",
+            severity=Severity.WARNING,
+            title=(
+                f"{plural(len(told), 'photo')} of {len(everything):,} passed the check and could "
+                "not be used afterwards; nothing was learnt from them."
+            ),
+            causes=(
+                Cause(
+                    text="The files were changed, moved or damaged after they were checked.",
+                    fix="Leave the photos alone while a run works on them; start a new run.",
+                    evidence=told[0],
+                    score=0.9,
+                ),
+            ),
+            count=len(told),
+            examples=tuple(told[:MOST_EXAMPLES]),
+        )
+    ]
 
 
 def _table(
     photos: ImageFolder, everything: Split, features: np.ndarray, valid: np.ndarray
 ) -> FeatureTable:
     splits = np.asarray(photos.table.column("split").to_pylist())
-    groups = _groups(photos)
+    groups = photos.together
     return FeatureTable(
         features=features[valid].astype(np.float32),
         labels=everything.labels[valid],
@@ -73,14 +111,3 @@ def _table(
         splits=splits[valid],
         groups=None if groups is None else groups[valid],
     )
-
-
-def _groups(photos: ImageFolder) -> np.ndarray | None:
-    """A number `(n,)` for each group; photos without one stand alone."""
-    column = photos.table["group"].combine_chunks()
-    if column.null_count == len(column):
-        return None
-    codes = np.array(pc.fill_null(column.dictionary_encode().indices, -1), np.int64)
-    alone = codes < 0
-    codes[alone] = codes.max() + 1 + np.arange(alone.sum())
-    return codes

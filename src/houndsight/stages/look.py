@@ -107,6 +107,7 @@ def _forward(context: Context, classifier: Classifier, split: Split) -> None:
         classifier.backbone.preprocessing,
         batch_size=BATCH,
         workers=context.config.data.workers,
+        max_pixels=context.config.data.max_pixels,
     )
     for batch in batches.iterate(0, 0):
         if len(batch.inputs):

@@ -143,6 +143,7 @@ class _Budget:
                 photos.all(),
                 runtime=settings.models.runtime_name,
                 workers=settings.data.workers,
+                max_pixels=settings.data.max_pixels,
             )
         features = missing / rate if missing else 0.0
         train, valid, test = (len(photos.split(name)) for name in ("train", "valid", "test"))

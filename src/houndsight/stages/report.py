@@ -58,12 +58,13 @@ def _write_attention(
     """`images/gradcam-<id>.jpg`: where the evidence for the predicted class lies."""
     place = {int(photo): row for row, photo in enumerate(everything.ids)}
     paths, preprocessing = everything.paths(), classifier.backbone.preprocessing
+    limit = context.config.data.max_pixels
     for photo in ids:
         target = context.run.images / f"gradcam-{photo}.jpg"
         if target.exists() or photo not in place:
             continue
         try:
-            pixels = decode(paths[place[photo]], preprocessing)
+            pixels = decode(paths[place[photo]], preprocessing, max_pixels=limit)
         except PhotoError:
             continue
         heat = grad_cam(classifier, pixels[None])[0]

@@ -65,6 +65,7 @@ def _proving_photos(context: Context, photos: ImageFolder, trained: Trained) -> 
         trained.classifier.backbone.preprocessing,
         batch_size=32,
         workers=context.config.data.workers,
+        max_pixels=context.config.data.max_pixels,
     )
     return np.concatenate([batch.images for batch in islice(batches, PROVING_PHOTOS)])
 

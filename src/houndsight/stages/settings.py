@@ -32,7 +32,8 @@ class RunSettings(Settings):
     pdf: bool = setting(True)
     """Whether the report is written as PDF too, beside HTML."""
     seed: int = setting(0, minimum=0)
-    """Seed of the search and of the training; `data.seed` is that of the split."""
+    """Seed of the search and of the training, where `tuning.seed` and `training.seed` are 0;
+    `data.seed` is that of the split."""
 
 
 def run_settings(given: Mapping[str, Any]) -> RunSettings:

@@ -42,4 +42,4 @@ class TuningSettings(Settings):
     parallel: int = setting(1, minimum=1, maximum=256)
     """How many trials run at once; the results do not depend on timing."""
     seed: int = setting(0, minimum=0, maximum=2**32 - 1)
-    """Where the search's randomness starts."""
+    """Where the search's randomness starts; in a run, 0 takes `run.seed`."""

@@ -55,6 +55,12 @@ _RULES = {
         "The files were moved or deleted after they were listed, or the table names wrong paths.",
         "Put them back, or correct the paths in the table.",
     ),
+    Reason.CHANGED: (
+        "ChangedFiles",
+        "not what was checked",
+        "The files were written again while they were being used.",
+        "Leave the photos alone while a run works on them, and start a new run.",
+    ),
     Reason.CRASHES: (
         "CrashingFiles",
         "ending the process that decodes them",
