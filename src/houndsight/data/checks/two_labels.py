@@ -9,7 +9,7 @@ from houndsight.findings import Cause, Finding, Severity
 
 __all__ = ["find_two_labels"]
 
-GRAVE = 0.01
+GRAVE = 0.05
 """From this share of the photos on, the labels as a whole are in doubt. The copies themselves are
 set aside and spoil nothing."""
 
