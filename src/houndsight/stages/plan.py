@@ -21,7 +21,10 @@ from houndsight.wording import duration
 __all__ = ["Plan", "fix"]
 
 REPORT_SECONDS = 30.0
-"""Kept back for looking for causes, converting the model and writing the report."""
+"""Kept back for looking for causes, converting the model and writing the report; besides comes
+what PyTorch takes for the photos it looks at and proves the graph on."""
+EAGER_SHARE = 0.4
+"""PyTorch's speed, of that of the pass that makes features, where only the latter was measured."""
 PROVING_PHOTOS = 256
 """How many photos the saved graph is compared with PyTorch on."""
 CONFIDENT_SHARE = 0.8
@@ -126,6 +129,8 @@ class _Budget:
     network: NetworkSpeed | None
     """None where fine-tuning is out of the question."""
     trials: int
+    eager: float
+    """Seconds in which PyTorch looks into the network at work and proves the saved graph."""
     searching: float = 0.0
     """What the search takes, once it is planned."""
 
@@ -151,21 +156,24 @@ class _Budget:
         solving = measure_search(
             len(photos) if small else train, backbone.feature_dim, classes, settings.tuning.solver
         )
-        left = context.seconds_left - REPORT_SECONDS - features
+        pace = EAGER_SHARE * rate
+        left = context.seconds_left - REPORT_SECONDS - _eager(context, valid, pace) - features
         worth = in_question and (left > FEWEST_SECONDS or settings.run.finetune == "always")
         network = measure_network(backbone, classes) if worth else None
+        eager = _eager(context, valid, network.photos_per_second if network else pace)
         return cls(
             photos=len(photos),
             train=train,
             valid=valid,
             test=test,
             small=small,
-            left=context.seconds_left - REPORT_SECONDS - features,
+            left=context.seconds_left - REPORT_SECONDS - eager - features,
             rate=rate,
             features=features,
             solving=solving,
             network=network,
             trials=settings.tuning.trials,
+            eager=eager,
         )
 
     def search(self) -> tuple[int, int]:
@@ -206,7 +214,7 @@ class _Budget:
         if plan.epochs:
             once, each = self._finetuning()
             finetune = once + plan.epochs * each
-        seconds = self.features + self.searching + finetune + REPORT_SECONDS
+        seconds = self.features + self.searching + finetune + REPORT_SECONDS + self.eager
         memory = 1_500_000_000 + 12 * self.photos * width
         parts = ["features from the cache"]
         if self.features:
@@ -230,14 +238,22 @@ class _Budget:
         """Seconds that fine-tuning costs once, and for each epoch.
 
         Activations at the boundary are computed once, of training photos in two views; then every
-        epoch reads them. PyTorch proves the saved graph.
+        epoch reads them.
         """
         assert self.network is not None
         once = (2 * self.train + self.valid + self.test) / self.rate
         candidates = CANDIDATES * self.valid / self.network.finetune_photos_per_second
         once += EVALUATION_COST * candidates
-        once += min(self.valid, PROVING_PHOTOS) / self.network.photos_per_second
         each = (self.train + EVALUATION_COST * self.valid) / (
             self.network.finetune_photos_per_second
         )
         return once, each
+
+
+def _eager(context: Context, valid: int, photos_per_second: float) -> float:
+    """Seconds of PyTorch beside the training, at that speed; 0 where it is not known."""
+    settings = context.config
+    watched = settings.debugger.rules != "none"
+    photos = 2 * settings.debugger.look_photos if watched else 0
+    photos += min(valid, PROVING_PHOTOS) if settings.run.graph != "none" else 0
+    return photos / photos_per_second if photos_per_second else 0.0
