@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from houndsight.debugger.diagnosis import Diagnosis
     from houndsight.debugger.doctor.copying import Place
 
-__all__ = ["doctor"]
+__all__ = ["STEPS", "asked_of", "best_trial", "doctor", "next_examination", "print_verdict"]
 
 STEPS = 50
 
@@ -42,7 +42,7 @@ def doctor(
 
     console = Console(highlight=False)
     if Path(target).is_dir():
-        place, folder = of_run(Path(target), console)
+        place, folder = of_run(Path(target), console, seconds=trial_seconds)
         if place is None:
             return
     else:
@@ -92,18 +92,28 @@ def _examine(
     from houndsight.debugger.doctor.start import examine_script
     from houndsight.errors import RunError
 
-    asked = [{"name": d.cause.name, "change": dict(d.cause.change)} for d in causes]
-    number = 1
-    while (examined := folder / "doctor" / str(number)).exists():
-        number += 1
+    examined = next_examination(folder)
     console.print(f"\n[dim]Starting {place.script} afresh for {STEPS} steps[/dim]")
-    done = examine_script(place, examined, asked, seconds=seconds, steps=STEPS)
+    done = examine_script(place, examined, asked_of(causes), seconds=seconds, steps=STEPS)
     if done.linked:
         console.print(f"[dim]Linked, not copied: {', '.join(done.linked[:5])}[/dim]")
     if not done.verdict:
         raise RunError(f"No check could be made. {done.reason}")
     print_verdict(done.verdict, causes, examined, console)
     _write_patch(place, done.verdict, causes, examined, console)
+
+
+def asked_of(causes: Sequence[Diagnosis]) -> list[dict[str, Any]]:
+    """The causes as they are tried."""
+    return [{"name": d.cause.name, "change": dict(d.cause.change)} for d in causes]
+
+
+def next_examination(folder: Path) -> Path:
+    """The first `doctor/N` in a run folder that is not there."""
+    number = 1
+    while (examined := folder / "doctor" / str(number)).exists():
+        number += 1
+    return examined
 
 
 def print_verdict(

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from houndsight.debugger.doctor.copying import Place
+    from houndsight.runs import Run
 
 __all__ = ["of_run"]
 
@@ -20,11 +21,16 @@ NEED_THE_SCRIPT = (
 )
 
 
-def of_run(folder: Path, console: Console) -> tuple[Place | None, Path]:
-    """The script that a watched run was made by; without one, says what needs it.
+def of_run(folder: Path, console: Console, *, seconds: float) -> tuple[Place | None, Path]:
+    """The script that a watched run was made by; without one, does or says all there is to.
+
+    Args:
+        folder: the run folder.
+        console: where it is told.
+        seconds: how long each trial may take.
 
     Raises:
-        RunError: it is no run folder.
+        RunError: it is no run folder, or one of a run that fine-tuned nothing.
     """
     from houndsight.cli.diagnosis import print_diagnosis
     from houndsight.cli.findings import judge_if_never_judged
@@ -41,8 +47,36 @@ def of_run(folder: Path, console: Console) -> tuple[Place | None, Path]:
         except SettingError as error:
             console.print(f"[yellow]![/yellow] {error}", soft_wrap=True)
     print_diagnosis(run.findings(), console)
+    if run.kind == "run":
+        _examine_again(run, console, seconds)
+        return None, folder
     console.print("\nThese checks need the script that trained:")
     for check in NEED_THE_SCRIPT:
         console.print(f"  · {check}")
     console.print("Name it: houndsight doctor SCRIPT.py -- ARGS", soft_wrap=True)
     return None, folder
+
+
+def _examine_again(run: Run, console: Console, seconds: float) -> None:
+    """Begin the fine-tuning of a `houndsight run` again, and name the settings that repair it."""
+    from rich.markup import escape
+
+    from houndsight.cli.diagnosis import likely_causes
+    from houndsight.cli.doctor import STEPS, asked_of, best_trial, next_examination, print_verdict
+    from houndsight.cli.doctor_rebuild import examine_run, settings_for
+    from houndsight.training.recipe import Recipe
+
+    causes = likely_causes(run.findings())
+    folder = next_examination(run.folder)
+    console.print(f"\n[dim]Beginning the fine-tuning again for {STEPS} steps[/dim]")
+    verdict = examine_run(run.folder, folder, asked_of(causes), seconds=seconds, steps=STEPS)
+    print_verdict(verdict, causes, folder, console)
+    best = best_trial(verdict)
+    if best is None or not best["better"]:
+        return
+    recipe = Recipe.from_json(run.config.get("training", {}))
+    settings = settings_for(best["change"], recipe, float(verdict["rate"]))
+    if settings:
+        words = " ".join(f"--set {name}={value}" for name, value in settings.items())
+        source = escape(str(run.config["source"]))
+        console.print(f"apply it  houndsight run {source} {words}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from houndsight.debugger.doctor.bench import Bench
@@ -24,7 +23,7 @@ def other_mode(bench: Bench) -> Shown:
         bench.forward(batch, training=False),
     )
     kinds = _kinds(bench.model)
-    used = "training" if _is_training(bench.model) else "evaluation"
+    used = "training" if bench.model.training else "evaluation"
     begin = (
         f"The first batch's loss is {number(training)} in training mode and "
         f"{number(evaluating)} in evaluation mode; the script trains in {used} mode"
@@ -46,12 +45,6 @@ def other_mode(bench: Bench) -> Shown:
         confirms=("train-mode-missing",) if used == "evaluation" else (),
         refutes=("train-mode-missing",) if used == "training" else (),
     )
-
-
-def _is_training(model: nn.Module) -> bool:
-    with torch.no_grad():
-        modes = [m.training for m in model.modules() if _kind(m)] or [model.training]
-    return all(modes)
 
 
 def _kinds(model: nn.Module) -> list[str]:
