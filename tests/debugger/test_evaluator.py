@@ -72,6 +72,19 @@ def test_nothing_is_written_again_while_nothing_changes(tmp_path: Path) -> None:
     assert (tmp_path / "findings.jsonl").read_bytes() == before
 
 
+def test_a_fault_that_goes_on_is_told_again_seldom_and_in_full_at_the_end(tmp_path: Path) -> None:
+    recording = ill()
+    evaluator = Evaluator(tmp_path, make_rules(NOT_FINITE))
+    for step in range(40):
+        write(recording, tmp_path, step, step)
+        evaluator.look(last=False)
+    lines = (tmp_path / "findings.jsonl").read_text().count("\n")
+    names = {f.key for f in evaluator.look()}
+    assert names and lines <= 2 * len(names)
+    found = read_findings(tmp_path / "findings.jsonl")
+    assert {f.last_step for f in found} == {39}
+
+
 def test_a_folder_without_a_log_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no tensor log"):
         judge_folder(tmp_path)

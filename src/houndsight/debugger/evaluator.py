@@ -37,6 +37,8 @@ EVERY_SECONDS = 1.0
 """The shortest time between two looks."""
 CPU_SHARE = 0.02
 """Of one core, what looking may take in the long run."""
+GROWTH, FEWEST_NEW_STEPS = 0.25, 20
+"""A finding is written again when it has gone on for this share of its length and these steps."""
 AWAIT_SECONDS = 60.0
 """How long a training may take until its log appears."""
 
@@ -74,28 +76,36 @@ class Evaluator:
         self._history: History | None = None
         self._looks, self._seconds, self._widest_gap, self._last_step = 0, 0.0, 0, 0
 
-    def look(self) -> list[Finding]:
-        """Read what is new, judge, write what changed; returns all that is said now."""
+    def look(self, *, last: bool = True) -> list[Finding]:
+        """Read what is new, judge, write what changed; returns all that is said now.
+
+        Unless it is the last look, a finding whose figures alone go on growing waits.
+        """
         begun = time.process_time()
         if not self._read():
             return []
         assert self._history is not None
         judgement = judge(self.rules, self._history)
-        FindingLog(self._findings_file).write(changed(self._said, judgement.findings))
-        self._said = _merged(self._said, judgement.findings)
+        news = changed(self._said, judgement.findings)
+        if not (last or self.ended):
+            known = {finding.key: finding for finding in self._said}
+            news = [f for f in news if f.key not in known or _matters(known[f.key], f)]
+        FindingLog(self._findings_file).write(news)
+        said = _merged(self._said, judgement.findings)
+        self._said = list(({f.key: f for f in self._said} | {f.key: f for f in news}).values())
         self._looks += 1
         step = self._history.last_step
         self._widest_gap = max(self._widest_gap, step - self._last_step)
         self._last_step = step
         self._seconds += time.process_time() - begun
         self._write_verdicts(judgement)
-        return list(self._said)
+        return said
 
     def follow(self, going_on: Callable[[], bool], *, sleep: Callable[[float], None]) -> None:
         """Look until the training has ended or `going_on` says no, then once more."""
         while going_on() and not self.ended:
             begun = time.process_time()
-            self.look()
+            self.look(last=False)
             sleep(max(EVERY_SECONDS, (time.process_time() - begun) / CPU_SHARE))
         self.look()
 
@@ -191,6 +201,17 @@ def start_evaluator(
             stderr=log,
             start_new_session=True,
         )
+
+
+def _matters(before: Finding, now: Finding) -> bool:
+    """Whether a person would want to hear it again: it changed in kind, or has gone on long."""
+    if (before.severity, before.state) != (now.severity, now.state):
+        return True
+    if before.causes[0].name != now.causes[0].name or None in (before.last_step, now.last_step):
+        return True
+    assert before.last_step is not None and now.last_step is not None
+    lasted = before.last_step - (before.first_step or 0)
+    return now.last_step - before.last_step >= max(GROWTH * lasted, FEWEST_NEW_STEPS)
 
 
 def _merged(before: Sequence[Finding], now: Sequence[Finding]) -> list[Finding]:
