@@ -149,8 +149,11 @@ def _conclusion(best: Mapping[str, Any] | None, top: str) -> str:
         return "Nothing could be tried; go by the diagnosis."
     if not best["better"]:
         return "None of the repairs tried makes the first steps better; go by the checks."
-    first = "the diagnosis is confirmed" if best["cause"] == top else "not the likeliest cause"
-    return f"{best['text']} repairs it: {first}."
+    if best["cause"] == top:
+        how = "the diagnosis is confirmed"
+    else:
+        how = "which was not the likeliest cause" if top else "though no rule had spoken of it"
+    return f"{best['text']} makes it better: {how}."
 
 
 def best_trial(verdict: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -202,10 +205,10 @@ def _write_patch(
     from houndsight.errors import MissingExtraError, require_extra
 
     best = best_trial(verdict)
-    if not causes:
-        return
     if best is not None and best["better"]:
         name, change = best["cause"], best["change"]
+    elif not causes:
+        return
     else:
         name, change = causes[0].cause.name, causes[0].cause.change
     try:

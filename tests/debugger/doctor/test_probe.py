@@ -102,6 +102,12 @@ def test_a_learning_rate_that_is_too_high_is_confirmed_and_repaired(tmp_path: Pa
     assert check(verdict, "single batch")["refutes"]
 
 
+def test_what_a_check_finds_is_tried_though_no_rule_spoke(tmp_path: Path) -> None:
+    model = net()
+    (trial,) = examined(tmp_path, model, sgd(model, 30.0))["trials"]
+    assert trial["cause"] == "learning-rate-too-high" and trial["better"]
+
+
 def test_a_learning_rate_that_is_too_low_is_confirmed_and_repaired(tmp_path: Path) -> None:
     model = net()
     verdict = examined(tmp_path, model, sgd(model, 1e-6), {"name": "learning-rate-too-low"})

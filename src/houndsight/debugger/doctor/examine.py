@@ -14,7 +14,7 @@ from houndsight.debugger.doctor.bench import Bench, Curve, Setup
 from houndsight.debugger.doctor.checks import Shown
 from houndsight.debugger.doctor.other_mode import other_mode
 from houndsight.debugger.doctor.range_test import range_test
-from houndsight.debugger.doctor.repairs import repair
+from houndsight.debugger.doctor.repairs import RATES, repair
 from houndsight.debugger.doctor.single_batch import single_batch
 from houndsight.files import write_atomic
 
@@ -74,7 +74,7 @@ class _Examination:
             rate = shown.rate or rate
             self.record["checks"].append(shown.to_json())
         self.record["own"] = {"losses": _plain(own.losses), "measured": _plain(own.measured)}
-        for cause in self.causes[:TRIED]:
+        for cause in [*self.causes[:TRIED], *self._seen_by_checks()]:
             self._try(cause, own, rate)
 
     def _compare(self, own: Curve, recorded: Sequence[float]) -> None:
@@ -87,6 +87,12 @@ class _Examination:
                 f"The script's first steps done again differ from it by {differs:.0%}: something "
                 "happens in them that was not seen from outside, so trials are less certain."
             )
+
+    def _seen_by_checks(self) -> list[Mapping[str, Any]]:
+        """A learning rate that a check found wrong and no rule did."""
+        named = {cause.get("name") for cause in self.causes[:TRIED]}
+        seen = {name for shown in self.record["checks"] for name in shown["confirms"]}
+        return [{"name": name} for name in sorted(seen & set(RATES) - named)]
 
     def _checks(self) -> Iterator[Callable[[float | None], Shown]]:
         yield lambda _: range_test(self.bench, self.own)

@@ -9,9 +9,10 @@ from typing import Any
 from houndsight.debugger.doctor.bench import Bench, Setup, are_probabilities
 from houndsight.wording import number
 
-__all__ = ["repair"]
+__all__ = ["RATES", "repair"]
 
 RATES = ("learning-rate-too-high", "learning-rate-too-low")
+"""Causes that a range test gives the better value for."""
 GROUP_SETTINGS = ("eps", "betas", "momentum", "weight_decay", "dampening", "nesterov")
 PROBABILITIES = ("softmax", "sigmoid")
 
