@@ -35,6 +35,10 @@ def sgd(model: nn.Module, rate: float = 0.1) -> torch.optim.SGD:
     return torch.optim.SGD(model.parameters(), rate, momentum=0.9)
 
 
+def _never() -> None:
+    raise AssertionError("it ends before there were enough steps")
+
+
 def examined(
     folder: Path,
     model: nn.Module,
@@ -47,7 +51,7 @@ def examined(
 ) -> dict[str, Any]:
     """The verdict on a training of these."""
     orders = {"causes": list(causes), "seconds": 30, "steps": steps}
-    probe = Probe(model, folder=folder, orders=orders, leave=lambda: None)
+    probe = Probe(model, folder=folder, orders=orders, leave=lambda: None, end=_never)
     for inputs, labels in data(steps):
         if zero:
             optimizer.zero_grad()
@@ -174,7 +178,7 @@ def test_a_loss_of_the_scripts_own_is_not_guessed_at(tmp_path: Path) -> None:
 
 def test_a_schedule_and_two_optimizers_are_followed(tmp_path: Path) -> None:
     model = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
-    probe = Probe(model, folder=tmp_path, orders={"seconds": 30}, leave=lambda: None)
+    probe = Probe(model, folder=tmp_path, orders={"seconds": 30}, leave=lambda: None, end=_never)
     optimizers = torch.optim.Adam(model[0].parameters(), 0.01), sgd(model[2])
     schedule = torch.optim.lr_scheduler.StepLR(optimizers[1], 3, 0.5)
     for inputs, labels in data(12):
@@ -186,3 +190,37 @@ def test_a_schedule_and_two_optimizers_are_followed(tmp_path: Path) -> None:
     probe.close()
     verdict = json.loads((tmp_path / "doctor.json").read_text())
     assert verdict["own"]["losses"] == pytest.approx(verdict["recorded"], rel=1e-3)
+
+
+def test_a_model_that_cannot_be_copied_ends_it_with_a_word(tmp_path: Path) -> None:
+    class Stubborn(nn.Linear):
+        def __deepcopy__(self, memo: dict[int, Any]) -> Stubborn:
+            raise RuntimeError("one of a kind")
+
+    ends: list[bool] = []
+    model = Stubborn(16, 4)
+    optimizer = sgd(model)
+    orders = {"seconds": 30, "steps": 5}
+    probe = Probe(
+        model, folder=tmp_path, orders=orders, leave=lambda: None, end=lambda: ends.append(True)
+    )
+    for inputs, labels in data(3):
+        F.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+    probe.close()
+    assert ends and "one of a kind" in probe.run.findings()[0].title
+
+
+def test_it_ends_after_the_steps_that_were_wanted(tmp_path: Path) -> None:
+    ends: list[int] = []
+    model = net()
+    optimizer = sgd(model)
+    orders = {"seconds": 30, "steps": 5}
+    probe = Probe(
+        model, folder=tmp_path, orders=orders, leave=lambda: None, end=lambda: ends.append(1)
+    )
+    for inputs, labels in data(9):
+        F.cross_entropy(model(inputs), labels).backward()
+        optimizer.step()
+    assert ends == [1] and len(json.loads((tmp_path / "doctor.json").read_text())["recorded"]) == 5
+    probe.close()

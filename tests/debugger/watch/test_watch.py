@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 
 from houndsight.debugger import TensorLog
+from houndsight.debugger.watch.launch import command_line
 from houndsight.debugger.watch.orders import notes
+from houndsight.errors import SettingError
 from houndsight.runs import Run, RunStatus
 
 PRELUDE = """
@@ -159,6 +161,7 @@ def test_a_hook_of_the_scripts_own_is_left_to_watch(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "tensors").exists()
 
 
+@pytest.mark.slow
 def test_a_script_that_trains_nothing_is_told_why(tmp_path: Path) -> None:
     done = watch(tmp_path, "print(net()(features).shape[0])", *FEW)
     assert done.returncode == 0 and done.stdout == "256\n"
@@ -322,3 +325,17 @@ def test_it_costs_the_script_little_before_it_trains(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout == "[]\n" and time.monotonic() - begun < 30
+
+
+def test_a_script_alone_is_run_by_this_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert command_line(["train.py", "--lr", "1"]) == [sys.executable, "train.py", "--lr", "1"]
+    assert command_line(["torchrun", "train.py"]) == ["torchrun", "train.py"]
+    # A python of another environment, which has no Houndsight.
+    (tmp_path / "python").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert command_line(["python", "train.py"]) == [sys.executable, "train.py"]
+    with pytest.raises(SettingError, match="Name the script"):
+        command_line([])

@@ -40,7 +40,13 @@ def examine(
     record |= {"recorded": _plain(recorded), "trials": [], "rate": bench.rate}
     begun = time.monotonic()
     if bench.steps:
-        _Examination(bench, orders, record).run(recorded)
+        try:
+            _Examination(bench, orders, record).run(recorded)
+        except Exception as error:
+            record["notes"].append(
+                "The script's own steps could not be done again on a copy: "
+                f"{type(error).__name__}: {error}."
+            )
     else:
         record["notes"].append(
             "The script's loss cannot be computed again outside of it (it is none of PyTorch's "

@@ -33,8 +33,16 @@ from houndsight.debugger.hook.recording import Forward
 __all__ = ["Probe"]
 
 STEPS = 50
+WAITING = 64
+"""Forwards that may wait for their step."""
 KEPT_BYTES = 512 * 1024**2
 """Of batches; when there is more, trials use the first ones again."""
+
+
+def _end_process() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 class Probe(Hook):
@@ -45,6 +53,7 @@ class Probe(Hook):
         folder: the run folder; `doctor.json` goes there.
         orders: `causes` to try, `seconds` a trial may take, `steps`.
         leave: takes everything else off that watches this process.
+        end: ends the process when there is nothing more to see.
     """
 
     def __init__(
@@ -54,8 +63,9 @@ class Probe(Hook):
         folder: Path,
         orders: Mapping[str, Any],
         leave: Callable[[], None],
+        end: Callable[[], None] | None = None,
     ) -> None:
-        self._orders, self._leave = orders, leave
+        self._orders, self._leave, self._end = orders, leave, end or _end_process
         self._steps_wanted = int(orders.get("steps", STEPS))
         self._before: nn.Module | None = None
         self._copied: list[torch.optim.Optimizer] = []
@@ -73,6 +83,9 @@ class Probe(Hook):
         if module is not self.model or forward is None or not forward.gradients or self._done:
             return
         if self._kept_bytes < KEPT_BYTES:
+            if len(self._inputs) >= WAITING:
+                # An evaluation with gradients, which no step will follow.
+                self._inputs.clear()
             self._inputs[id(forward)] = (forward, cloned(args), cloned(dict(kwargs)), None)
 
     def _forward_ended(self, output: Any) -> None:
@@ -92,7 +105,9 @@ class Probe(Hook):
         if not trained:
             return
         if len(self._made) >= self._steps_wanted:
-            self.finish(end_process=True)
+            self.finish()
+            self._pipeline.close(ended=True)
+            self._end()
         else:
             self._made.append(self._step_of(trained))
             self._inputs.clear()
@@ -100,15 +115,15 @@ class Probe(Hook):
     def close(self) -> None:
         """The script ended before there were enough steps: examine what there is."""
         if not self._closed and not self._done:
-            self.finish(end_process=False)
+            self.finish()
         super().close()
 
-    def finish(self, *, end_process: bool) -> None:
-        """Examine, write the verdict, and end."""
+    def finish(self) -> None:
+        """Examine and write the verdict; of processes that train together only the first does."""
         self._done = True
         self._detach()
         self._leave()
-        if self._before is not None and self._made:
+        if self._before is not None and self._made and self.rank == 0:
             bench = Bench(
                 self._before,
                 self._copied,
@@ -116,11 +131,11 @@ class Probe(Hook):
                 seconds=float(self._orders.get("seconds", 60.0)),
             )
             examine(bench, self._made, self._orders, self.folder)
-        if end_process:
-            self._pipeline.close(ended=True)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(0)
+
+    def _fail(self, error: BaseException) -> None:
+        """What cannot be taken cannot be examined: the script need not go on."""
+        super()._fail(error)
+        self._end()
 
     def _copy_optimizers(self) -> None:
         """Copies of optimizers that hold the copy's parameters, without what they remember."""

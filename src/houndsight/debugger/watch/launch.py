@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -204,6 +205,9 @@ def _wait(process: subprocess.Popen[bytes]) -> int | None:
 def _signals_passed_on() -> Iterator[list[subprocess.Popen[bytes]]]:
     """While it lasts, signals that this process gets go to the script, which decides."""
     receiver: list[subprocess.Popen[bytes]] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield receiver
+        return
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
         # Ctrl-C in a terminal reaches the script by itself.
