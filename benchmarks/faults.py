@@ -79,7 +79,8 @@ def report(part: str, suite: Suite, *, train: bool, seconds: float | None, verbo
     recorded = [suite.recordings.get(run.spec, log=True) for run in suite.runs]
     live = [found.live_equal for found in recorded if found is not None]
     print(f"\n## {part.capitalize()} part\n")
-    print(f"{len(suite.runs)} trainings, {len(pairs)} combinations of network and data;")
+    print(f"{len(suite.runs)} of the plan's {suite.planned} trainings are recorded, of", end=" ")
+    print(f"{len(pairs)} combinations of network and data;")
     print(f"{len(cases)} faults of {len({c.run.kind for c in cases})} kinds, of which", end=" ")
     print(f"{len(harmful)} harmful and {len(cases) - len(harmful)} harmless here; {machine()}.")
     print(f"Findings live and by replay were the same in {sum(map(bool, live))} of {len(live)}.\n")

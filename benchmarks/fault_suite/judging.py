@@ -115,6 +115,8 @@ class Suite:
 
     def __init__(self, recordings: Recordings, runs: Iterable[Run]) -> None:
         self.recordings = recordings
+        runs = list(runs)
+        self.planned = len(runs)
         self.runs = [run for run in runs if recordings.get(run.spec, log=True)]
         self._said: dict[str, Said] = {}
         self.rules = _digest()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fault_suite.spec import Spec
-from fault_suite.training import train
+from fault_suite.training import Outcome, train
 from houndsight.debugger.history import History
 from houndsight.debugger.judge import judge
 from houndsight.debugger.rules import make_rules
@@ -92,10 +92,14 @@ class Recordings:
         return found
 
     def accuracy(self, spec: Spec) -> float:
-        """What a training reaches, run now unless it was before."""
+        """What a training reaches, run now unless it was before; 0 when it breaks off."""
         known = self.get(spec, log=False)
         if known is None:
-            outcome = train(spec, self.weights)
+            try:
+                outcome = train(spec, self.weights)
+            except (IndexError, RuntimeError, ValueError):
+                # A fix after which the script does not run is no fix.
+                outcome = Outcome(0.0, 0.0, [])
             self._write(spec, outcome.accuracy, outcome.seconds, None)
             return outcome.accuracy
         return known.accuracy
