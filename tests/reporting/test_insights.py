@@ -169,6 +169,23 @@ def test_what_was_set_aside_does_not_spoil_the_verdict(run: Run) -> None:
     assert not any("label" in r.cause for r in judge(poor).remedies)
 
 
+@pytest.mark.parametrize(("model", "trusted"), [("linear probe", True), ("fine-tuned", False)])
+def test_a_training_that_was_not_kept_does_not_spoil_the_verdict(
+    run: Run, model: str, trusted: bool
+) -> None:
+    finding = Finding(
+        rule="LossNotFinite",
+        where="fine-tuning: loss",
+        severity=Severity.ERROR,
+        title="The loss was NaN at step 3.",
+        causes=(Cause(text="Too fast.", fix="Slow down."),),
+    )
+    labels = [0, 1] * 100
+    m = told(run, labels=labels, predicted=labels, classes=2, findings=[finding])
+    m = replace(m, results={**m.results, "model": model})
+    assert ("trusted" not in judge(m).text) == trusted
+
+
 def test_no_fact_is_listed_twice_as_a_cause(run: Run) -> None:
     labels, predicted = half_right()
     finding = Finding(

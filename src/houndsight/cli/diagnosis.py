@@ -8,40 +8,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from houndsight.debugger.diagnosis import Diagnosis
     from houndsight.findings import Finding
 
-__all__ = ["debugger_findings", "likely_causes", "print_diagnosis"]
-
-SHOWN = 3
-LEAST = 0.25
-"""A cause less likely than this is shown only if it is the likeliest of all."""
-
-
-def debugger_findings(found: Iterable[Finding]) -> list[Finding]:
-    """Those that the debugger's rules made and that still hold."""
-    from houndsight.debugger.rules import RULES
-    from houndsight.findings import State
-
-    return [f for f in found if f.rule in RULES and f.state == State.OPEN]
-
-
-def likely_causes(found: Iterable[Finding]) -> list[Diagnosis]:
-    """The causes worth showing, the likeliest first; none while there are only remarks."""
-    from houndsight.debugger.diagnosis import diagnose
-    from houndsight.findings import Severity
-
-    mine = debugger_findings(found)
-    if all(finding.severity == Severity.INFO for finding in mine):
-        return []
-    ranked = diagnose(mine)
-    return [d for n, d in enumerate(ranked[:SHOWN]) if n == 0 or d.cause.score >= LEAST]
+__all__ = ["print_diagnosis"]
 
 
 def print_diagnosis(found: Iterable[Finding], console: Console) -> None:
     """Print the likeliest causes with evidence and fix; or that nothing is wrong."""
     from rich.markup import escape
 
+    from houndsight.debugger.diagnosis import likely_causes
     from houndsight.wording import plural
 
     found = list(found)

@@ -77,7 +77,8 @@ def _recorded(
 
 
 def _diagnose(folder: Path, console: Console) -> list[Diagnosis]:
-    from houndsight.cli.diagnosis import likely_causes, print_diagnosis
+    from houndsight.cli.diagnosis import print_diagnosis
+    from houndsight.debugger.diagnosis import likely_causes
     from houndsight.runs import Run
 
     found = Run.open(folder).findings()

@@ -61,9 +61,9 @@ def _examine_again(run: Run, console: Console, seconds: float) -> None:
     """Begin the fine-tuning of a `houndsight run` again, and name the settings that repair it."""
     from rich.markup import escape
 
-    from houndsight.cli.diagnosis import likely_causes
     from houndsight.cli.doctor import STEPS, asked_of, best_trial, next_examination, print_verdict
     from houndsight.cli.doctor_rebuild import examine_run, settings_for
+    from houndsight.debugger.diagnosis import likely_causes
     from houndsight.training.recipe import Recipe
 
     causes = likely_causes(run.findings())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from houndsight.cli.diagnosis import likely_causes, print_diagnosis
+from houndsight.cli.diagnosis import print_diagnosis
 from houndsight.wording import plural
 
 if TYPE_CHECKING:
@@ -49,6 +49,8 @@ def findings(
     if follow:
         _follow(run_folder, Console(), as_json=as_json)
         return
+    from houndsight.debugger.diagnosis import likely_causes
+
     found = run.findings()
     if as_json:
         for finding in found:

@@ -21,6 +21,8 @@ SET_ASIDE = frozenset({"ContradictoryLabels", "SamePhotoUnderTwoLabels"})
 """Rules about photos that were set aside: what was neither trained on nor evaluated does not make
 a figure less true, however grave it is for the folder."""
 
+PROBE = "linear probe"
+
 
 def remedies(m: Measurements, s: Standing) -> list[Remedy]:
     """Why the model is not better, the gravest first, with what to do about it."""
@@ -224,8 +226,11 @@ _REASONS: tuple[Callable[[Measurements, Standing], Remedy | None], ...] = (
 
 def errors(m: Measurements) -> list[Finding]:
     """Open findings that make the figures untrustworthy."""
+    unused = "fine-tuning" if m.results.get("model") == PROBE else None
     return [
         f
         for f in m.findings
         if f.severity == Severity.ERROR and f.state == State.OPEN and f.rule not in SET_ASIDE
+        # A training that was not kept says nothing of the model that was.
+        if f.where.partition(":")[0] != unused
     ]
