@@ -20,6 +20,7 @@ import houndsight
 from houndsight.data.decoding import decode_batches
 from houndsight.data.settings import DataSettings
 from houndsight.data.solar_cells import solar_cells
+from houndsight.debugger.settings import DebuggerSettings
 from houndsight.errors import DataError, RunError, SettingError
 from houndsight.events import Event, StageEnded, StageStarted
 from houndsight.models.artifact import ModelArtifact
@@ -57,6 +58,7 @@ def settings(photos: Path, **changes: object) -> RunConfig:
         run=RunSettings(**(values | changes)),  # type: ignore[arg-type]
         data=DataSettings(workers=0),
         tuning=TuningSettings(trials=4),
+        debugger=DebuggerSettings(look_photos=4),
     )
 
 
@@ -109,7 +111,7 @@ def test_the_limit_of_pixels_holds_everywhere(
     tmp_path: Path, photo_folder: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limits: dict[str, set[int]] = {}
-    for name in ("models.features", "models.runtime", "stages.save", "training.images"):
+    for name in ("models.features", "models.runtime", "training.images"):
         module = importlib.import_module(f"houndsight.{name}")
         limits[name] = set()
 
@@ -119,7 +121,7 @@ def test_the_limit_of_pixels_holds_everywhere(
 
         monkeypatch.setattr(module, "decode_batches", noted)
     config = replace(
-        settings(photo_folder(CLASSES, size=96), finetune="always", graph="openvino"),
+        settings(photo_folder(CLASSES, size=96)),
         data=DataSettings(workers=0, max_megapixels=123.0),
     )
     run(folder=tmp_path / "run", config=config)

@@ -83,6 +83,7 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("two_threads")
 def test_the_original_run_is_explained_and_mended(
     shared_dogs: Path, shared_resnet50: Path, tmp_path: Path
