@@ -152,6 +152,11 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
+on_early_python = pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")
+"""PyTorch's own word on Python 3.13.0, which it advises against for compiled models."""
+
+
+@on_early_python
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_with_the_hook_is_bit_identical_to_one_without(case: str, tmp_path: Path) -> None:
     without = run(None, **CASES[case])
@@ -170,6 +175,7 @@ def test_a_run_with_the_hook_is_bit_identical_to_one_without(case: str, tmp_path
     assert len(history.series(Group.ACTIVATIONS, Statistic.STD))
 
 
+@on_early_python
 def test_a_compiled_model_gets_no_graph_break_and_no_recompilation(tmp_path: Path) -> None:
     torch._dynamo.reset()
     graphs = []
