@@ -5,17 +5,17 @@ from __future__ import annotations
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from houndsight.data.folder import ImageFolder
 from houndsight.debugger.evaluator import judge_folder, start_evaluator
+from houndsight.debugger.following import FindingsFollower
 from houndsight.debugger.hook import HookListener
-from houndsight.debugger.judge import changed
-from houndsight.debugger.rules import make_rules
+from houndsight.errors import RunError
 from houndsight.events import Event, FindingMade, Listener
-from houndsight.findings import Finding, Severity, State, read_findings
+from houndsight.findings import Severity, State
 from houndsight.models.backbone import Backbone
 from houndsight.stages.context import Context
 
@@ -71,16 +71,20 @@ def _await(evaluator: subprocess.Popen[bytes], folder: Path) -> None:
         evaluator.kill()
         evaluator.wait()
         code = None
-    if code != 0 and (folder / "tensors").exists():
-        judge_folder(folder, make_rules("default"))
+    if code != 0:
+        # Without a step there is no log, and nothing to judge.
+        with suppress(RunError):
+            judge_folder(folder)
 
 
 class _Teller:
-    """Hands on findings that are new since it last looked."""
+    """Hands on what the evaluator finds while the training goes on."""
 
     def __init__(self, context: Context, part: str, path: Path) -> None:
-        self._context, self._part, self._path = context, part, path
-        self._told = read_findings(path)
+        self._context, self._part = context, part
+        self._follower = FindingsFollower(path)
+        # What a training that was cut off had found is no news.
+        self._follower.news()
         self._next = time.monotonic() + LOOK_SECONDS
 
     def __call__(self, _event: Event) -> None:
@@ -89,16 +93,7 @@ class _Teller:
             self.tell()
 
     def tell(self) -> None:
-        """Emit what is new and worth it."""
-        found = read_findings(self._path)
-        grave = [f for f in changed(self._told, found) if _worth_telling(f, self._told)]
-        self._told = found
-        for finding in grave:
-            self._context.emit(FindingMade(stage=self._part, finding=finding))
-
-
-def _worth_telling(finding: Finding, told: list[Finding]) -> bool:
-    """Open, a warning or graver, and not said before with the same gravity."""
-    if finding.state != State.OPEN or finding.severity == Severity.INFO:
-        return False
-    return not any(t.key == finding.key and t.severity == finding.severity for t in told)
+        """Emit what is new and worth it: open, a warning or graver."""
+        for finding in self._follower.news():
+            if finding.state == State.OPEN and finding.severity != Severity.INFO:
+                self._context.emit(FindingMade(stage=self._part, finding=finding))
