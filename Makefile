@@ -27,7 +27,7 @@ ifeq ($(PLATFORM),Linux-x86_64)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps -e .
 else
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[demo,doctor,onnx,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -e '.[demo,doctor,onnx,platform,sagemaker,dev]'
 endif
 	@touch $@
 

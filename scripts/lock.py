@@ -16,8 +16,8 @@ from pathlib import Path
 
 PYTHONS = ("3.11", "3.12", "3.13")
 PROJECT = Path(__file__).resolve().parents[1]
-INSTALLED_EXTRAS = "demo,doctor,onnx,dev"
-ALL_EXTRAS = f"{INSTALLED_EXTRAS},sagemaker"
+INSTALLED_EXTRAS = "demo,doctor,onnx,platform,sagemaker,dev"
+ALL_EXTRAS = INSTALLED_EXTRAS
 PAIRS = ("torch==2.14.1", "torchvision==0.29.2")
 """torchvision is built for one torch, but its metadata does not always say for which."""
 LATER = {"pyyaml-ft": "3.13"}

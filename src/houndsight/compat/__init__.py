@@ -1,0 +1,1 @@
+"""What scripts and notebooks written for SageMaker expect to find."""
