@@ -98,12 +98,11 @@ def predict_folder(
     with _claimed(aside, _key(artifact, folder), overwrite):
         journal = Journal(aside / "rows.arrow", _schema(artifact))
         try:
-            done = _names_done(journal, kept)
-            todo = photos.without(done)
+            todo = photos.without(_names_done(journal, kept))
             reused = _total(photos) - _total(todo)
             emit(StageProgress(stage="predict", done=reused, total=_total(photos)))
-            engine = load_backend(artifact, backend) if _total(todo) else None
-            if engine is not None:
+            if _total(todo):
+                engine = load_backend(artifact, backend)
                 rows = _predicted(artifact, engine, todo, batch_size, workers)
                 _append(journal, rows, reused, _total(photos), emit)
             errors, count = write_rows(out, journal, photos.shown(), facts)
