@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fault_suite.photos import Photos
-from fault_suite.preparing import augmented, prepared
+from fault_suite.preparing import augmented, blank, prepared
 from fault_suite.spec import Spec
 
 __all__ = ["Batches"]
@@ -43,6 +43,8 @@ class Batches:
         kept = torch.rand(len(labels), generator=self.generator) < share
         if spec.missing_class:
             kept &= labels != last
+        if spec.inputs == "blank left out":
+            kept &= ~blank(len(labels))
         indices = torch.nonzero(kept)[:, 0]
         return indices[: spec.examples] if spec.examples else indices
 
@@ -54,6 +56,11 @@ class Batches:
             return labels - labels % 2
         if kind == "constant":
             return torch.zeros_like(labels)
+        if kind == "two swapped":
+            return torch.where(labels < 2, 1 - labels, labels)
+        if kind == "one mislabelled":
+            wrong = torch.rand(len(labels), generator=self.generator) < 0.7
+            return torch.where(wrong & (labels == 0), torch.ones_like(labels), labels)
         if not self.spec.label_noise:
             return labels
         wrong = torch.rand(len(labels), generator=self.generator) < self.spec.label_noise
@@ -77,6 +84,9 @@ class Batches:
             return torch.arange(min(self.spec.batch_size, count))
         if kind == "first tenth":
             count = max(count // 10, 1)
+        if kind == "first few":
+            # Weights of classes given to a sampler that takes weights of photos.
+            return torch.randint(self.classes, (count,), generator=self.generator)
         if self.spec.balance == "sampling":
             counts = torch.bincount(self.labels, minlength=self.classes).clamp(min=1)
             weights = 1 / counts[self.labels].float()
@@ -93,7 +103,8 @@ class Batches:
         other = torch.randperm(len(chosen), generator=self.generator)
         hot = torch.nn.functional.one_hot(self.labels[chosen], self.classes).float()
         mixed = share * hot + (1 - share) * hot[other]
-        return share * images + (1 - share) * images[other], mixed
+        targets = mixed if self.spec.mixup_labels else self.labels[chosen]
+        return share * images + (1 - share) * images[other], targets
 
 
 def _held_out(photos: Photos) -> Photos:

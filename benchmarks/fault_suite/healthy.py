@@ -7,9 +7,9 @@ from typing import Any
 
 from fault_suite.spec import Spec
 
-__all__ = ["VARIANTS", "recipe", "variant"]
+__all__ = ["MORE_VARIANTS", "VARIANTS", "recipe", "variant"]
 
-CAREFUL = ("plain", "vit", "mixer", "convnext")
+CAREFUL = ("plain", "vit", "mixer", "convnext", "mlp", "cct")
 """Networks without BatchNorm, which take smaller steps with SGD."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -32,6 +32,17 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """What changes in each kind of hard but healthy training."""
 
+MORE_VARIANTS: dict[str, dict[str, Any]] = VARIANTS | {
+    "one cycle": {"warmup": 45, "schedule": "cosine"},
+    "linear to zero": {"schedule": "linear"},
+    "averaged weights": {"average": 0.9},
+    "balanced 5:1": {"imbalance": 5.0, "balance": "weights"},
+    "sampled 5:1": {"imbalance": 5.0, "balance": "sampling"},
+    "weight decay": {"weight_decay": 2e-3},
+    "slow and steady": {"steps": 250},
+}
+"""With those that came with the second unseen part."""
+
 
 def recipe(network: str, data: str, optimizer: str, start: str, seed: int) -> Spec:
     """The healthy training of a cell."""
@@ -51,9 +62,11 @@ def recipe(network: str, data: str, optimizer: str, start: str, seed: int) -> Sp
 
 def variant(spec: Spec, name: str) -> Spec:
     """`spec` made hard; smaller batches go with smaller steps, larger ones with larger."""
-    changed = replace(spec, **VARIANTS[name])
+    changed = replace(spec, **MORE_VARIANTS[name])
     if name == "frozen backbone":
         return replace(changed, start="transfer", learning_rate=spec.learning_rate * 2.5)
+    if name == "slow and steady":
+        return replace(changed, learning_rate=spec.learning_rate * 0.3)
     if name == "batch of 8":
         return replace(changed, learning_rate=spec.learning_rate * 0.4)
     return changed

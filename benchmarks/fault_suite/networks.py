@@ -1,4 +1,4 @@
-"""Twelve small networks: `features`, which a transfer keeps, and `head`."""
+"""Eighteen small networks: `features`, which a transfer keeps, and `head`."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,
     "gelu": nn.GELU,
+    "silu": nn.SiLU,
+    "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
     "none": nn.Identity,
 }
@@ -35,8 +37,18 @@ OUTPUTS: dict[str, Callable[[], nn.Module]] = {
     "softmax": lambda: nn.Softmax(dim=1),
     "sigmoid": nn.Sigmoid,
     "relu": nn.ReLU,
+    "tanh": nn.Tanh,
     "batch softmax": BatchSoftmax,
 }
+
+
+class Cosine(nn.Linear):
+    """Cosines of the angles between features and each class's weights, without a scale."""
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(n, features) to (n, classes), from -1 to 1."""
+        normalised = nn.functional.normalize
+        return nn.functional.linear(normalised(rows), normalised(self.weight))
 
 
 class Network(nn.Module):
@@ -46,10 +58,13 @@ class Network(nn.Module):
         super().__init__()
         self.features = features
         self.dropout = nn.Dropout(spec.dropout)
-        self.head = nn.Linear(dim, spec.head_outputs or classes)
+        outputs = spec.head_outputs or classes
+        self.head = Cosine(dim, outputs) if spec.cosine_head else nn.Linear(dim, outputs)
         if spec.output != "none":
             self.output = OUTPUTS[spec.output]()
-        self.detached = spec.detached
+        if spec.output_dropout:
+            self.output_dropout = nn.Dropout(spec.output_dropout)
+        self.detached, self.mixes = spec.detached, spec.mixes
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, s, s) to (n, classes)."""
@@ -58,8 +73,12 @@ class Network(nn.Module):
                 rows = self.features(images)
         else:
             rows = self.features(images)
+        if self.mixes:  # As one who takes reshape() for a transposition and back.
+            rows = rows.reshape(rows.shape[1], rows.shape[0]).T
         logits: Tensor = self.head(self.dropout(rows))
-        return self.output(logits) if hasattr(self, "output") else logits
+        for name in ("output", "output_dropout"):
+            logits = getattr(self, name)(logits) if hasattr(self, name) else logits
+        return logits
 
 
 class Maker:
@@ -360,6 +379,83 @@ def convnext(spec: Spec, size: int) -> tuple[nn.Module, int]:
     return nn.Sequential(*layers), 4 * width
 
 
+def lenet(spec: Spec, size: int) -> tuple[nn.Module, int]:
+    """LeCun's: 5 x 5 convolutions, tanh, mean pooling."""
+    make, edge = Maker(spec, "tanh"), size // 4
+    layers: list[nn.Module] = [nn.Conv2d(3, 8, 5, padding=2), make.act(), nn.AvgPool2d(2)]
+    layers += [nn.Conv2d(8, 24, 5, padding=2), make.act(), nn.AvgPool2d(2)]
+    layers += [nn.Flatten(), nn.Linear(24 * edge**2, 64), make.act()]
+    return nn.Sequential(*layers), 64
+
+
+def mlp(spec: Spec, size: int) -> tuple[nn.Module, int]:
+    """No convolutions: two wide linear layers."""
+    make = Maker(spec)
+    layers = [nn.Flatten(), nn.Linear(3 * size**2, 128), make.act(), nn.Linear(128, 64), make.act()]
+    return nn.Sequential(*layers), 64
+
+
+def inverted(spec: Spec, size: int) -> tuple[nn.Module, int]:
+    """Inverted residuals with SiLU, as in EfficientNet."""
+    make = Maker(spec, "silu")
+    layers = make.block(3, WIDTH, stride=_stride(size))
+    for before, after, stride in ((WIDTH, WIDTH, 1), (WIDTH, 24, 2), (24, 24, 1)):
+        wide = 3 * before
+        body = nn.Sequential(
+            *make.block(before, wide, 1),
+            *make.block(wide, wide, stride=stride, groups=wide),
+            *make.block(wide, after, 1)[:2],
+        )
+        layers.append(_added(body) if before == after else body)
+    layers += make.block(24, 64, 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten()), 64
+
+
+def grouped(spec: Spec, size: int) -> tuple[nn.Module, int]:
+    """Grouped convolutions in bottlenecks, as in ResNeXt."""
+    make = Maker(spec)
+    layers = make.block(3, 16, stride=_stride(size))
+    for before, after, stride in ((16, 32, 2), (32, 32, 1)):
+        body = nn.Sequential(
+            *make.block(before, 16, 1),
+            *make.block(16, 16, stride=stride, groups=4),
+            *make.block(16, after, 1)[:2],
+        )
+        shortcut = nn.Sequential(*make.block(before, after, 1, stride=stride)[:2])
+        layers.append(Residual(body, nn.Identity() if before == after else shortcut, make.act()))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten()), 128
+
+
+class Rows(nn.Module):
+    """Places of a photo as tokens."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, c, h, w) to (n, h * w, c)."""
+        return images.flatten(2).transpose(1, 2)
+
+
+def cct(spec: Spec, size: int) -> tuple[nn.Module, int]:
+    """A convolution, then a transformer block, as in compact convolutional transformers."""
+    make, width = Maker(spec), 32
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, _stride(size), 1), make.act()]
+    layers += [nn.MaxPool2d(2), nn.Conv2d(width, width, 3, 1, 1), make.act(), nn.MaxPool2d(2)]
+    attention = nn.Sequential(nn.LayerNorm(width), Attention(width))
+    steps = (nn.LayerNorm(width), nn.Linear(width, 64), nn.GELU(), nn.Linear(64, width))
+    layers += [Rows(), _added(attention), _added(nn.Sequential(*steps))]
+    return nn.Sequential(*layers, nn.LayerNorm(width), MeanToken()), width
+
+
+def vgg(spec: Spec, size: int) -> tuple[nn.Module, int]:
+    """Pairs of 3 x 3 convolutions with BatchNorm and a hidden linear layer, all LeakyReLU."""
+    make, layers, stride = Maker(spec, "leaky_relu"), list[nn.Module](), _stride(size)
+    for before, after in ((3, WIDTH), (WIDTH, 2 * WIDTH)):
+        layers += [*make.block(before, after, stride=stride), *make.block(after, after)]
+        layers.append(nn.MaxPool2d(2))
+        stride = 1
+    layers += [nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Linear(18 * WIDTH, 64), make.act()]
+    return nn.Sequential(*layers), 64
+
+
 NETWORKS: dict[str, Callable[[Spec, int], tuple[nn.Module, int]]] = {
     "plain": plain,
     "batchnorm": batchnorm,
@@ -373,6 +469,12 @@ NETWORKS: dict[str, Callable[[Spec, int], tuple[nn.Module, int]]] = {
     "mixer": mixer,
     "squeeze": squeeze,
     "inception": inception,
+    "lenet": lenet,
+    "mlp": mlp,
+    "inverted": inverted,
+    "grouped": grouped,
+    "cct": cct,
+    "vgg": vgg,
 }
 
 

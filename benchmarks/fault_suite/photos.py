@@ -227,6 +227,97 @@ def _scenes(part: str) -> tuple[Images, Labels]:
     return _halved(images, labels.astype(np.int64), part)
 
 
+@cache
+def _arrows(part: str) -> tuple[Images, Labels]:
+    """Arrows in eight directions, any colour, length and place."""
+    random, size, count = np.random.default_rng(21), 20, 1500
+    labels = random.integers(0, 8, count)
+    images = np.stack([_arrow(int(label), size, random) for label in labels])
+    return _halved(_noisy(images, random), labels.astype(np.int64), part)
+
+
+def _arrow(label: int, size: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:
+    back, front = random.integers(0, 120, 3), random.integers(120, 255, 3)
+    image = Image.new("RGB", (size, size), tuple(int(v) for v in back))
+    draw, colour = ImageDraw.Draw(image), tuple(int(v) for v in front)
+    angle = np.pi * label / 4 + random.uniform(-0.15, 0.15)
+    ahead = np.array([np.cos(angle), np.sin(angle)])
+    middle, length = size / 2 + random.uniform(-3, 3, 2), random.uniform(5, 8)
+    tip, side = middle + length * ahead, np.array([-ahead[1], ahead[0]])
+    draw.line((*(middle - length * ahead), *tip), fill=colour, width=2)
+    corners = [tip, tip - 5 * ahead + 4 * side, tip - 5 * ahead - 4 * side]
+    draw.polygon([(float(x), float(y)) for x, y in corners], fill=colour)
+    return np.asarray(image)
+
+
+@cache
+def _flags(part: str) -> tuple[Images, Labels]:
+    """Ten flags of two or three stripes, lying or upright, faded and under noise."""
+    random, size, count = np.random.default_rng(22), 16, 1500
+    stripes = random.uniform(0.1, 0.9, (10, 3, 3))
+    labels = random.integers(0, 10, count)
+    images = np.empty((count, 3, size, size), np.float32)
+    for index, label in enumerate(labels):
+        edges = np.sort(random.integers(3, size - 2, 2))
+        which = np.searchsorted(edges, np.arange(size), side="right")
+        flag = np.repeat(stripes[label][which].T[:, :, None], size, axis=2)
+        images[index] = flag if label % 2 else flag.transpose(0, 2, 1)
+    faded = 0.5 + (images - 0.5) * random.uniform(0.3, 1, (count, 1, 1, 1))
+    faded += random.normal(0, 0.15, images.shape)
+    return _halved(np.clip(faded, 0, 1).astype(np.float32), labels.astype(np.int64), part)
+
+
+@cache
+def _dots(part: str) -> tuple[Images, Labels]:
+    """One, two, four, seven, or twelve dots, which may touch, of any colour."""
+    random, size, count = np.random.default_rng(23), 20, 1500
+    labels = random.integers(0, 5, count)
+    y, x = np.mgrid[0:size, 0:size]
+    images = np.empty((count, size, size, 3), np.uint8)
+    for index, label in enumerate(labels):
+        mask = np.zeros((size, size), bool)
+        for left, top in random.uniform(2, size - 3, ((1, 2, 4, 7, 12)[label], 2)):
+            mask |= (x - left) ** 2 + (y - top) ** 2 < 5
+        dark, light = random.integers(0, 100, 3), random.integers(150, 255, 3)
+        images[index] = np.where(mask[..., None], light, dark)
+    return _halved(_noisy(images, random), labels.astype(np.int64), part)
+
+
+@cache
+def _weaves(part: str) -> tuple[Images, Labels]:
+    """Eight weaves: stripes, checks, rings, rays, coarse or fine, moved, light on dark."""
+    random, size, count = np.random.default_rng(24), 24, 1500
+    labels = random.integers(0, 8, count)
+    images = np.empty((count, size, size, 3), np.uint8)
+    for index, label in enumerate(labels):
+        left, top = size / 2 + random.uniform(-2, 2, 2)
+        x, y = np.meshgrid(np.arange(size) - left, np.arange(size) - top)
+        step = (3.0, 5.5)[label // 4]
+        ways = (np.sin(np.pi * (x + y) / step), np.sin(np.pi * x / step) * np.sin(np.pi * y / step))
+        around = np.sin(2 * (label // 4 + 2) * np.arctan2(y, x))
+        wave = (*ways, np.sin(np.pi * np.hypot(x, y) / step), around)[label % 4]
+        one, other = random.integers(140, 255, 3), random.integers(0, 110, 3)
+        images[index] = np.where(wave[..., None] > 0, one, other)
+    return _halved(_noisy(images, random), labels.astype(np.int64), part)
+
+
+@cache
+def _tissue(part: str) -> tuple[Images, Labels]:
+    """Cells of random grounds: three densities, with walls or without."""
+    random, size, count = np.random.default_rng(25), 24, 1500
+    labels = random.integers(0, 6, count)
+    y, x = np.mgrid[0:size, 0:size]
+    images = np.empty((count, size, size, 3), np.uint8)
+    for index, label in enumerate(labels):
+        seeds = random.uniform(0, size, ((5, 14, 40)[label % 3], 2))
+        far = np.hypot(x[..., None] - seeds[:, 0], y[..., None] - seeds[:, 1])
+        nearest = np.sort(far, axis=-1)
+        wall = (nearest[..., 1] - nearest[..., 0] < 1) & (label >= 3)
+        colour = random.integers(60, 230, (len(seeds), 3))[far.argmin(-1)]
+        images[index] = np.where(wall[..., None], 20, colour)
+    return _halved(_noisy(images, random), labels.astype(np.int64), part)
+
+
 DATA: dict[str, Callable[[str], tuple[Images, Labels]]] = {
     "digits": _digits,
     "textures": _textures,
@@ -236,4 +327,9 @@ DATA: dict[str, Callable[[str], tuple[Images, Labels]]] = {
     "glyphs": _glyphs,
     "spectra": _spectra,
     "scenes": _scenes,
+    "arrows": _arrows,
+    "flags": _flags,
+    "dots": _dots,
+    "weaves": _weaves,
+    "tissue": _tissue,
 }

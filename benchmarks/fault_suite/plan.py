@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fault_suite import split
-from fault_suite.healthy import VARIANTS, recipe, variant
+from fault_suite.healthy import MORE_VARIANTS, VARIANTS, recipe, variant
 from fault_suite.registry import FAULTS
 from fault_suite.spec import Spec
 
@@ -30,12 +30,27 @@ class Part:
     """How often each kind is injected in the balanced fraction."""
     healthy: int
     """How many healthy trainings a network and data set get in it, at least."""
+    variants: tuple[str, ...] = tuple(VARIANTS)
+    """In which healthy trainings are made hard."""
 
 
 PARTS = {
-    "tuning": Part(split.TUNING_KINDS, split.TUNING_NETWORKS, split.TUNING_DATA, 4, 8),
-    "unseen": Part(split.UNSEEN_KINDS, split.UNSEEN_NETWORKS, split.UNSEEN_DATA, 12, 11),
+    "tuning": (
+        Part(split.TUNING_KINDS, split.TUNING_NETWORKS, split.TUNING_DATA, 4, 8),
+        Part(split.SEEN_KINDS, split.SEEN_NETWORKS, split.SEEN_DATA, 12, 11),
+    ),
+    "unseen": (
+        Part(
+            split.UNSEEN_KINDS,
+            split.UNSEEN_NETWORKS,
+            split.UNSEEN_DATA,
+            4,
+            8,
+            tuple(MORE_VARIANTS),
+        ),
+    ),
 }
+"""Each of groups that share nothing."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +76,17 @@ def twin(spec: Spec) -> Spec:
 def plan(part: str, *, full: bool = False) -> Iterator[Run]:
     """The runs of a part: in rounds, each with a twin before its faults; every run once."""
     seen = set[str]()
-    rounds = _full(part) if full else _fraction(part)
-    for run in rounds:
+    rounds = [(_full if full else _fraction)(part, group) for group in PARTS[part]]
+    for run in itertools.chain(*rounds):
         if run.spec.key not in seen:
             seen.add(run.spec.key)
             yield run
 
 
-def _fraction(part: str) -> Iterator[Run]:
-    chosen = PARTS[part]
+def _fraction(part: str, chosen: Part) -> Iterator[Run]:
     cells = _cells(chosen)
     pairs = list(itertools.product(chosen.networks, chosen.data))
-    cheap = [*VARIANTS]
+    cheap = chosen.variants
     per_round = -(-chosen.healthy // chosen.rounds)
     for round_number in range(chosen.rounds):
         for place, kind in enumerate(chosen.kinds):
@@ -114,13 +128,12 @@ def _place(kind: str, cells: list[Spec], first: int, seed: int) -> Spec | None:
     return None
 
 
-def _full(part: str) -> Iterator[Run]:
-    chosen = PARTS[part]
+def _full(part: str, chosen: Part) -> Iterator[Run]:
     settings = itertools.product(range(SEEDS), chosen.networks, chosen.data, OPTIMIZERS, STARTS)
     for seed, network, data, optimizer, start in settings:
         spec = recipe(network, data, optimizer, start, seed)
         yield Run(part, "healthy", spec)
-        for name in VARIANTS:
+        for name in chosen.variants:
             yield Run(part, name, variant(spec, name))
         for kind in chosen.kinds:
             if FAULTS[kind].fits(spec):

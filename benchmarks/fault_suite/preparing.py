@@ -10,7 +10,7 @@ from torch import Tensor
 from fault_suite.photos import Photos
 from fault_suite.spec import Spec
 
-__all__ = ["augmented", "evaluated", "prepared"]
+__all__ = ["augmented", "blank", "evaluated", "prepared"]
 
 
 def _normalised(images: Tensor, photos: Photos) -> Tensor:
@@ -35,6 +35,32 @@ def _reshaped(images: Tensor, photos: Photos) -> Tensor:
     return _normalised(images.permute(0, 2, 3, 1).reshape(images.shape), photos)
 
 
+def blank(count: int) -> Tensor:
+    """(n,) which of so many photos could not be read, three in five, and became black."""
+    return torch.arange(count) % 5 < 3
+
+
+def _blank(images: Tensor, photos: Photos) -> Tensor:
+    """What a script makes of photos that it fails to open when it returns zeros for them."""
+    black = blank(len(images)).view(-1, 1, 1, 1)
+    return _normalised(torch.where(black, torch.zeros_like(images), images), photos)
+
+
+def _zoomed(images: Tensor, photos: Photos) -> Tensor:
+    """The middle, twice as large: a centre crop of the full photo instead of a resized one."""
+    size, edge = images.shape[-1], images.shape[-1] // 4
+    middle = images[..., edge : size - edge, edge : size - edge]
+    larger = torch.nn.functional.interpolate(middle, size=size, mode="bilinear")
+    return _normalised(larger, photos)
+
+
+def _augmented(images: Tensor, photos: Photos) -> Tensor:
+    """The training transform, on photos that are evaluated."""
+    generator = torch.Generator().manual_seed(5)
+    parts = [augmented(part, "strong", generator) for part in _normalised(images, photos).split(8)]
+    return torch.cat(parts)
+
+
 WAYS: dict[str, Callable[[Tensor, Photos], Tensor]] = {
     "normalised": _normalised,
     "unit": lambda images, _: images,
@@ -48,6 +74,12 @@ WAYS: dict[str, Callable[[Tensor, Photos], Tensor]] = {
     "upside down": lambda images, photos: _normalised(images.flip(2), photos),
     "reshaped": _reshaped,
     "low resolution": _low_resolution,
+    "grey": lambda images, photos: _normalised(images.mean(1, True).expand_as(images), photos),
+    "zoomed": _zoomed,
+    "augmented": _augmented,
+    "mean of 255": lambda images, photos: (images - 255 * photos.mean) / photos.std,
+    "blank": _blank,
+    "blank left out": _normalised,
 }
 
 
@@ -60,7 +92,8 @@ def evaluated(spec: Spec, photos: Photos) -> Tensor:
     """The validation photos as the script prepares them."""
     way = spec.inputs if spec.evaluation_inputs == "same" else spec.evaluation_inputs
     # Photos that cannot be decoded are among the training photos only.
-    return WAYS["normalised" if way == "not finite" else way](photos.valid_images, photos)
+    whole = way in ("not finite", "blank")
+    return WAYS["normalised" if whole else way](photos.valid_images, photos)
 
 
 def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
@@ -70,6 +103,8 @@ def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     noise = torch.randn(images.shape, generator=generator)
     if kind == "accumulating":
         return images.add_(0.7 * noise)
+    if kind == "tiny crop":
+        return _cropped(images, generator)
     if kind == "destroying":
         images = _erased(images, 0.85, generator)
         return images + 1.5 * noise
@@ -77,6 +112,16 @@ def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     images = torch.roll(images, moves, (2, 3))
     level = 1 + 0.3 * torch.randn((len(images), 1, 1, 1), generator=generator)
     return _erased(images * level + 0.15 * noise, 0.3, generator)
+
+
+def _cropped(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each photo's square of a fifth of the edge, made as large as the photo."""
+    size = images.shape[-1]
+    side = max(size // 5, 2)
+    places = torch.randint(0, size - side + 1, (len(images), 2), generator=generator).tolist()
+    pairs = zip(images, places, strict=True)
+    crops = [photo[:, top : top + side, left : left + side] for photo, (top, left) in pairs]
+    return torch.nn.functional.interpolate(torch.stack(crops), size=size, mode="bilinear")
 
 
 def _erased(images: Tensor, edge: float, generator: torch.Generator) -> Tensor:

@@ -64,6 +64,8 @@ def _remove(spec: Spec, name: Any) -> Spec:
     """A layer at the end of the network, by its kind, or one normalisation of two."""
     if "normalis" in str(name):
         return replace(spec, inputs="normalised") if spec.inputs == "twice" else spec
+    if str(name).lower() == "dropout":
+        return _dropout(spec, 0.0)
     there = spec.output.split()[-1]
     return replace(spec, output="none") if str(name).lower() == there else spec
 
@@ -85,11 +87,32 @@ def _activated(spec: Spec, kind: Any) -> Spec:
 
 
 def _new_head(spec: Spec, _: Any) -> Spec:
+    spec = replace(spec, cosine_head=False)
     return replace(spec, initialisation="default") if "head" in spec.initialisation else spec
 
 
 def _trained(spec: Spec, _: Any) -> Spec:
     return replace(spec, mode="train")
+
+
+def _dropout(spec: Spec, share: Any) -> Spec:
+    """The dropout that is there, of the logits before that of the features."""
+    name = "output_dropout" if spec.output_dropout else "dropout"
+    return replace(spec, **{name: float(share)})
+
+
+def _longer(spec: Spec, factor: Any) -> Spec:
+    return replace(spec, steps=round(spec.steps * float(factor)))
+
+
+def _blank_left_out(spec: Spec, _: Any) -> Spec:
+    return replace(spec, inputs="blank left out") if spec.inputs == "blank" else spec
+
+
+def _mapped(spec: Spec, _: Any) -> Spec:
+    """Training labels from the mapping of the evaluation, which mends no label that is noise."""
+    mended = spec.labels in ("two swapped", "merged", "constant")
+    return replace(spec, labels="true") if mended else spec
 
 
 CHANGES: Mapping[str, Change] = {
@@ -107,13 +130,14 @@ CHANGES: Mapping[str, Change] = {
     "gradient_clipping": _set("clip_norm"),
     "clip_value": _set("clip_value"),
     "batch_size": _set("batch_size"),
-    "schedule": _constant(schedule="constant", step_factor=1.0),
+    "schedule": _constant(schedule="constant", step_factor=1.0, schedule_steps=None),
     "warmup": _set("warmup"),
     "optimizer.zero_grad": _zero_grad,
     "optimizer.step": _constant(stepped_every=1),
     "optimizer.parameters": _constant(held="all"),
     "loss": _set("loss"),
-    "loss.weight": _constant(zero_weight=False),
+    "loss.weight": _constant(zero_weight=False, first_weight=1.0),
+    "loss.reduction": _set("reduction"),
     "loss.ignore_index": _constant(ignored_class=None),
     "loss.sign": _constant(loss_factor=1.0),
     "label_smoothing": _set("label_smoothing"),
@@ -124,7 +148,7 @@ CHANGES: Mapping[str, Change] = {
     "head": _new_head,
     "initialisation": _initialised,
     "activation": _activated,
-    "dropout": _set("dropout"),
+    "dropout": _dropout,
     "batchnorm.momentum": _set("batchnorm_momentum"),
     "batchnorm.train": _trained,
     "model.train": _trained,
@@ -137,6 +161,15 @@ CHANGES: Mapping[str, Change] = {
     "shuffle": _constant(order="shuffled"),
     "pretrained": _set("pretrained"),
     "augmentation": _set("augmentation"),
+    "backward": _constant(backward="loss"),
+    "weights.clamp": _set("weight_limit"),
+    "average.decay": _set("average"),
+    "steps_factor": _longer,
+    "labels.mapping": _mapped,
+    "mixup": _set("mixup"),
+    "inputs.blank": _blank_left_out,
+    "forward.reshape": _constant(mixes=False),
+    "head.scale": _new_head,
 }
 
 

@@ -5,10 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 __all__ = ["Spec"]
+
+LATER = (
+    "rate_limit",
+    "schedule_steps",
+    "backward",
+    "weight_limit",
+    "average",
+    "reduction",
+    "first_weight",
+    "output_dropout",
+    "cosine_head",
+    "mixes",
+    "mixup_labels",
+)
+"""Settings that the first recordings did not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +48,9 @@ class Spec:
     eps: float = 1e-8
     weight_decay: float = 5e-4
     schedule: str = "constant"
-    """`constant` or `cosine`."""
+    """`constant`, `cosine`, or `linear`."""
+    schedule_steps: int | None = None
+    """After how many steps a linear schedule is at 0; None: at the end."""
     warmup: int = 0
     """Steps over which the learning rate rises."""
     step_factor: float = 1.0
@@ -55,18 +72,28 @@ class Spec:
     """Whether the optimizer is made anew at every step."""
     stepped_every: int = 1
     """Of how many backward passes one is followed by a step; the others' gradients are lost."""
+    backward: str = "loss"
+    """From the `loss`, from a `copy` of its value, or `missing`."""
+    weight_limit: float | None = None
+    """What weights are clamped to after every step."""
+    average: float | None = None
+    """Given: the decay of a running average of the weights, which evaluations use."""
 
     # -- the loss
     loss: str = "cross_entropy"
-    """`cross_entropy`, `nll`, `mse` or `l1`."""
+    """`cross_entropy`, `nll`, `mse`, `l1`, `bce` or `kl_div`."""
+    reduction: str = "mean"
     output: str = "none"
-    """What the network applies to its logits: `softmax`, `sigmoid`, `relu`, `batch softmax`."""
+    """What the network applies to its logits: `softmax`, `sigmoid`, `relu`, `tanh`,
+    `batch softmax`."""
     loss_factor: float = 1.0
     loss_examples: int | None = None
     """How many examples of a batch the loss is taken of; None: all."""
     label_smoothing: float = 0.0
     zero_weight: bool = False
     """Whether the first two classes have the weight 0."""
+    first_weight: float = 1.0
+    """The first class's weight."""
     ignored_class: int | None = None
     penalty: float = 0.0
     """Times the sum of all squared weights, added to the loss."""
@@ -88,6 +115,12 @@ class Spec:
     initialisation: str = "default"
     activation: str = "default"
     dropout: float = 0.0
+    output_dropout: float = 0.0
+    """Of the logits."""
+    cosine_head: bool = False
+    """Whether the logits are cosines, between -1 and 1."""
+    mixes: bool = False
+    """Whether a reshape in the forward pass mixes the examples of a batch."""
     batchnorm_momentum: float = 0.1
     head_outputs: int | None = None
 
@@ -98,9 +131,11 @@ class Spec:
     evaluation_labels: str = "true"
     label_noise: float = 0.0
     order: str = "shuffled"
-    """`shuffled`, `sorted`, `one batch`, or `first tenth`."""
+    """`shuffled`, `sorted`, `one batch`, `first tenth`, or `first few`: a photo a class."""
     augmentation: str = "none"
     mixup: bool = False
+    mixup_labels: bool = True
+    """Whether mixup mixes the labels too."""
     examples: int | None = None
     imbalance: float = 1.0
     missing_class: bool = False
@@ -113,8 +148,10 @@ class Spec:
     def key(self) -> str:
         """Sixteen hexadecimal digits that name this training."""
         values = asdict(self)
-        if self.rate_limit is None:  # It came later, and no recording should be lost for it.
-            del values["rate_limit"]
+        for field in fields(self):
+            # They came later, and no recording should be lost for them.
+            if field.name in LATER and values[field.name] == field.default:
+                del values[field.name]
         text = json.dumps(values, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -125,6 +162,8 @@ class Spec:
             share *= min(1.0, (step + 1) / self.warmup)
         if self.schedule == "cosine":
             share *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        if self.schedule == "linear":
+            share *= max(1 - step / (self.schedule_steps or self.steps), 0.0)
         middle = self.steps // 2
         rate = self.learning_rate * share * (self.bump if middle <= step < middle + 5 else 1.0)
         return rate if self.rate_limit is None else min(rate, self.rate_limit)

@@ -1,14 +1,20 @@
 """Which kinds of fault, networks and data sets are for tuning, and which stay unseen.
 
-Written before any result of either part was looked at. Earlier recordings on which the rules'
-authors tuned had these kinds of fault, on networks of these families and on data like these, so
-all of them are in the tuning part. Rules may be changed by what the tuning part shows; the
-headline is of runs whose kind, network and data set are all unseen. No run mixes the two.
+Each part was written before any result of it was looked at. Rules may be changed by what the
+tuning part shows; the headline is of runs whose kind, network and data set are all unseen. No
+run mixes the two.
+
+The tuning part has two groups: what the rules' authors first tuned on, and what was unseen until
+its results were read (71.9 % detected, the first fix working in 8.8 %, alarms in 12.5 % of healthy
+trainings). From then on that group was for tuning too, and a new unseen part was written first.
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "SEEN_DATA",
+    "SEEN_KINDS",
+    "SEEN_NETWORKS",
     "TUNING_DATA",
     "TUNING_KINDS",
     "TUNING_NETWORKS",
@@ -18,10 +24,12 @@ __all__ = [
 ]
 
 TUNING_NETWORKS = ("plain", "batchnorm", "bias_batchnorm", "resnet", "depthwise", "vit")
-UNSEEN_NETWORKS = ("convnext", "densenet", "groupnorm", "mixer", "squeeze", "inception")
+SEEN_NETWORKS = ("convnext", "densenet", "groupnorm", "mixer", "squeeze", "inception")
+UNSEEN_NETWORKS = ("lenet", "mlp", "inverted", "grouped", "cct", "vgg")
 
 TUNING_DATA = ("digits", "textures", "prototypes")
-UNSEEN_DATA = ("elpv", "shapes", "glyphs", "spectra", "scenes")
+SEEN_DATA = ("elpv", "shapes", "glyphs", "spectra", "scenes")
+UNSEEN_DATA = ("arrows", "flags", "dots", "weaves", "tissue")
 
 TUNING_KINDS = (
     "learning_rate_high",
@@ -81,7 +89,7 @@ TUNING_KINDS = (
     "freezing_misspelt",
 )
 
-UNSEEN_KINDS = (
+SEEN_KINDS = (
     "loss_negated",
     "initialisation_constant",
     "initialisation_tiny",
@@ -109,4 +117,36 @@ UNSEEN_KINDS = (
     "evaluation_low_resolution",
     "weights_redrawn",
     "optimizer_rebuilt",
+)
+
+UNSEEN_KINDS = (
+    "schedule_ends_early",
+    "rate_and_decay_swapped",
+    "step_missing",
+    "backward_missing",
+    "loss_rewrapped",
+    "weights_clamped",
+    "average_too_slow",
+    "one_batch_an_epoch",
+    "loss_summed",
+    "kl_div_on_logits",
+    "bce_on_one_hot",
+    "tanh_on_logits",
+    "cosine_head_unscaled",
+    "first_class_weighs_1000",
+    "dropout_on_logits",
+    "two_classes_swapped",
+    "one_class_mislabelled",
+    "mixup_without_labels",
+    "crop_tiny",
+    "transforms_swapped",
+    "evaluation_grey",
+    "evaluation_divided_twice",
+    "evaluation_zoomed",
+    "normalised_by_mean_of_255",
+    "photos_blank",
+    "sampler_of_class_weights",
+    "initialisation_uniform",
+    "initialisation_zero",
+    "reshape_mixes_examples",
 )

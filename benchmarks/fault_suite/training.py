@@ -27,6 +27,8 @@ __all__ = ["Outcome", "Training", "train"]
 EVALUATIONS = 6
 EVALUATION_BATCH = 100
 PRETRAINING_STEPS = 300
+ONE_HOT = ("mse", "l1", "bce", "kl_div")
+"""Losses that take one-hot rows."""
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Training:
         self.held = copy.deepcopy(self.model) if spec.held == "stale" else self.model
         self.optimizer = self._optimizer()
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.average = copy.deepcopy(self.model.state_dict())
 
     def hook(self, folder: Path) -> Hook:
         """Watches it, as two lines in a script do."""
@@ -99,8 +102,7 @@ class Training:
             self.held.zero_grad()
             self.model.zero_grad()
         for images, targets in micro_batches:
-            loss = self._loss(images, targets) * spec.loss_factor / spec.accumulation
-            torch.autograd.backward(loss)
+            self._backward(self._loss(images, targets) * spec.loss_factor / spec.accumulation)
         if spec.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip_norm)
         if spec.clip_value is not None:
@@ -109,14 +111,30 @@ class Training:
             self.optimizer.zero_grad()
         if (step + 1) % spec.stepped_every == 0:
             self.optimizer.step()
+            self._after_step()
             if spec.zero_grad == "after":
                 self.held.zero_grad()
+
+    def _backward(self, loss: Tensor) -> None:
+        if self.spec.backward == "copy":
+            loss = loss.detach().clone().requires_grad_()
+        if self.spec.backward != "missing":
+            torch.autograd.backward(loss)
+
+    def _after_step(self) -> None:
+        limit, decay = self.spec.weight_limit, self.spec.average
+        with torch.no_grad():
+            for parameter in self.model.parameters() if limit is not None else ():
+                parameter.clamp_(-limit, limit)
+            for name, value in self.model.state_dict().items() if decay is not None else ():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - decay)
 
     def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
         logits = self.model(images)
         count = self.spec.loss_examples or len(logits)
         logits, targets = logits[:count], targets[:count]
-        if self.spec.loss in ("mse", "l1"):
+        if self.spec.loss in ONE_HOT:
             targets = nn.functional.one_hot(targets, logits.shape[1]).float()
         loss: Tensor = self.criterion(logits, targets)
         if self.spec.penalty:
@@ -125,6 +143,15 @@ class Training:
         return loss
 
     def _evaluate(self, images: Tensor, labels: Tensor) -> float:
+        if self.spec.average is None:
+            return self._accuracy(images, labels)
+        kept = copy.deepcopy(self.model.state_dict())
+        self.model.load_state_dict(self.average)
+        accuracy = self._accuracy(images, labels)
+        self.model.load_state_dict(kept)
+        return accuracy
+
+    def _accuracy(self, images: Tensor, labels: Tensor) -> float:
         if self.spec.evaluation_mode == "eval":
             self.model.eval()
         right = 0
@@ -132,7 +159,7 @@ class Training:
             for first in range(0, len(images), EVALUATION_BATCH):
                 some = slice(first, first + EVALUATION_BATCH)
                 logits = self.model(images[some])
-                if self.spec.loss in ("mse", "l1"):
+                if self.spec.loss in ONE_HOT:
                     hot = nn.functional.one_hot(labels[some], logits.shape[1]).float()
                     self.criterion(logits, hot)
                 else:
@@ -190,20 +217,31 @@ def _freeze(model: Network, spec: Spec) -> None:
 
 
 def _criterion(spec: Spec, data: Photos, batches: Batches) -> Any:
-    if spec.loss in ("mse", "l1"):
-        return nn.MSELoss() if spec.loss == "mse" else nn.L1Loss()
+    if spec.loss in ONE_HOT:
+        kinds = {"mse": nn.MSELoss, "l1": nn.L1Loss, "bce": nn.BCEWithLogitsLoss}
+        return kinds.get(spec.loss, nn.KLDivLoss)(
+            reduction="batchmean" if spec.loss == "kl_div" else spec.reduction
+        )
     weight = None
     outputs = spec.head_outputs or data.classes
     if spec.zero_weight:
         weight = torch.ones(outputs)
         weight[:2] = 0
+    elif spec.first_weight != 1:
+        weight = torch.ones(outputs)
+        weight[0] = spec.first_weight
     elif spec.balance == "weights":
         counts = torch.bincount(batches.labels, minlength=outputs).clamp(min=1).float()
         weight = counts.sum() / counts / outputs
     ignored = -100 if spec.ignored_class is None else spec.ignored_class
     if spec.loss == "nll":
-        return nn.NLLLoss(weight, ignore_index=ignored)
-    return nn.CrossEntropyLoss(weight, ignore_index=ignored, label_smoothing=spec.label_smoothing)
+        return nn.NLLLoss(weight, ignore_index=ignored, reduction=spec.reduction)
+    return nn.CrossEntropyLoss(
+        weight,
+        ignore_index=ignored,
+        reduction=spec.reduction,
+        label_smoothing=spec.label_smoothing,
+    )
 
 
 def _pretrained(spec: Spec, folder: Path) -> dict[str, Tensor]:

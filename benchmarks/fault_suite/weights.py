@@ -9,7 +9,7 @@ from fault_suite.networks import Network
 
 __all__ = ["initialise"]
 
-FACTORS = {"large": 10.0, "tiny": 0.01}
+FACTORS = {"large": 10.0, "tiny": 0.01, "zero": 0.0}
 
 
 def initialise(model: Network, kind: str) -> None:
@@ -23,6 +23,8 @@ def initialise(model: Network, kind: str) -> None:
             _biases(model, 0.0)
         elif kind == "large head":
             model.head.weight *= 50
+        elif kind == "uniform":
+            _positive(model)
         elif kind == "dead":
             _biases(model.features, -10.0)
         else:
@@ -50,6 +52,13 @@ def _biases(model: nn.Module, value: float) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             parameter.fill_(value)
+
+
+def _positive(model: Network) -> None:
+    """`nn.init.uniform_` as it is: from 0 to 1."""
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            nn.init.uniform_(parameter)
 
 
 def _scaled(model: Network, kind: str) -> None:
