@@ -5,7 +5,8 @@ group's i-th name. The same row type travels from the hook to the log on disk an
 
 | group | names | statistics |
 |---|---|---|
-| `parameters` | parameter names | norm, exact, every step; the sampled ones |
+| `parameters` | parameter names | norm, exact, every step; the sampled ones; norm at the first \
+forward of an evaluation |
 | `gradients` | parameter names | as parameters; after unscaling and clipping, before the step |
 | `updates` | parameter names | `ratio`: length of the step over length of the weights, sampled |
 | `activations` | module names | sampled; `inactive`: share of units never active in a block; \
@@ -13,6 +14,7 @@ group's i-th name. The same row type travels from the hook to the log on disk an
 | `batchnorm` | module names | `drift`, `variance_ratio`: running against the batch's own figures |
 | `optimizer` | parameter names | `second_moment`: median of Adam's, sampled |
 | `inputs` | channel numbers | mean, std, min, max of the root module's first input |
+| `inputs` | `image` | `roughness`, `colour`, `tilt`, `lean`, of photos |
 | `examples` | none | `fingerprint`, whole numbers, one an example of the batch |
 | `labels`, `predictions` | none | `value`, whole numbers, one an example |
 | `losses` | none | `value`, one an example, where the loss can be split |
@@ -95,6 +97,15 @@ class Statistic(enum.StrEnum):
     ROW_SUM_MEAN = "row_sum_mean"
     ROW_SUM_STD = "row_sum_std"
     ENTROPY = "entropy"
+    ROUGHNESS = "roughness"
+    """Mean square of the difference of neighbouring pixels over twice the variance: 0 is smooth,
+    1 is noise."""
+    COLOUR = "colour"
+    """The same of two channels of one pixel: 0 is grey."""
+    TILT = "tilt"
+    """Correlation of brightness with the place from top to bottom."""
+    LEAN = "lean"
+    """The same from left to right."""
 
 
 SAMPLED = (
@@ -121,11 +132,17 @@ SCALARS = (
     "batch_size",
     "memory_bytes",
     "loss_scale",
+    "gradient_rows",
+    "gradient_scale",
+    "gradient_alignment",
 )
 """`loss` is the mean over the step's micro-batches as the criterion returned it; `accuracy` of
 the batch, where labels are class indices; `learning_rate` of the group with most parameters
 (others follow as `learning_rate/1` …); `gradient_norm` as the optimizer saw it;
-`micro_batches` backward passes since the last step; `memory_bytes` resident, or on the GPU."""
+`micro_batches` backward passes since the last step; `memory_bytes` resident, or on the GPU. Of the
+gradient that came back to the model's output: `gradient_rows` share of the examples that got any;
+`gradient_scale` how many times that of the mean cross-entropy it is (1; -1 of a negated loss) and
+`gradient_alignment` the cosine of the two."""
 
 FLAGS = (
     "training",
@@ -136,12 +153,14 @@ FLAGS = (
     "targets_probabilities",
     "inputs_softmaxed",
     "kept_gradients",
+    "stepped",
 )
 """Of one forward: the root's `training`; the share of BatchNorm and of Dropout modules in
 training mode (NaN where there is none); whether gradients were enabled; whether gradients of an
 earlier step were still there when the backward pass began; whether the loss got rows of
 probabilities as targets; whether what it took for logits was probabilities already; from the
-second micro-batch of a step on, whether the gradients of those before were still there."""
+second micro-batch of a step on, whether the gradients of those before were still there; whether
+an optimizer stepped after a forward with gradients that no backward pass had reached."""
 
 
 @dataclass(frozen=True)

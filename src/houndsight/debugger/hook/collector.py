@@ -18,6 +18,7 @@ from houndsight.debugger.hook.activations import ActivationWatch
 from houndsight.debugger.hook.batchnorm import BatchNormWatch
 from houndsight.debugger.hook.inputs import InputSampler
 from houndsight.debugger.hook.losses import LossCall
+from houndsight.debugger.hook.lossgradient import MOST_VALUES
 from houndsight.debugger.hook.parameters import ParameterWatch
 from houndsight.debugger.hook.recording import Chunk, Forward, RawTensors, Step
 from houndsight.debugger.hook.scaler import calling_scaler
@@ -37,6 +38,8 @@ CHUNK_STEPS = 32
 CHUNK_SECONDS = 1.0
 PENDING = 64
 """Forwards with gradients that wait for their backward pass; older ones are evaluations."""
+MICRO_BATCHES = 256
+"""Forwards that may wait for one step; older ones are let go, since it may never come."""
 
 
 class Collector:
@@ -94,6 +97,8 @@ class Collector:
             sampled = first and self._is_sampled()
         else:
             sampled = self._evaluated < EVALUATIONS or self._evaluated % 16 == 0
+            if not self._evaluated and self.watch is not None:
+                forward.weights = (self.watch.names, self.watch.norms([]))
             self._evaluated += 1
         if inputs is not None:
             forward.batch = len(inputs) if inputs.ndim else 0
@@ -123,11 +128,13 @@ class Collector:
         if self.current is not None:
             self.current.losses.append(call)
 
-    def backward(self, forward: Forward) -> None:
-        """The backward pass reached the output of `forward`."""
+    def backward(self, forward: Forward, gradient: Tensor) -> None:
+        """The backward pass reached the output of `forward` with that gradient."""
         if forward.backward:
             return
         forward.backward = True
+        if self._is_sampled() and gradient.numel() <= MOST_VALUES and not gradient.is_sparse:
+            forward.gradient = gradient.detach().clone()
         if forward in self._pending:
             self._pending.remove(forward)
         remains = self._remains()
@@ -136,6 +143,8 @@ class Collector:
         else:
             forward.stale = remains if self._consumed else False
         self._trained.append(forward)
+        if len(self._trained) > MICRO_BATCHES:
+            self._file(self._trained.pop(0), Mode.TRAIN)
 
     def _remains(self) -> Any:
         """Whether gradients other than zero are there: a bool, or a scalar tensor to ask later."""
@@ -176,6 +185,8 @@ class Collector:
         if self._stepped and self._trained:
             self._close_step()
         if self._step is None and not closure:
+            if not self._trained and self._pending:
+                self._pending[-1].stepped = True
             self._step = self._begin_step()
 
     def after_step(self) -> None:

@@ -13,6 +13,7 @@ from houndsight.debugger.blocks import ExamplesBlock
 from houndsight.debugger.hook.activity import Activity
 from houndsight.debugger.hook.batchnorm import drift
 from houndsight.debugger.hook.inputs import INPUT_STATISTICS, channel_statistics, fingerprints
+from houndsight.debugger.hook.layout import LAYOUT_STATISTICS
 from houndsight.debugger.hook.making import AnyBlock, block, places, tables
 from houndsight.debugger.hook.outcomes import LOGIT_STATISTICS, Outcome
 from houndsight.debugger.hook.recording import Forward
@@ -50,6 +51,7 @@ class ForwardRows:
             blocks += tables(mode, Group.SCALARS, scalars)
         blocks += _examples(mode, forwards, known)
         blocks += _inputs(mode, forwards)
+        blocks += _weights(mode, forwards)
         logits = [(f, o) for f, o in zip(forwards, known, strict=True) if o.logits is not None]
         if logits:
             values = np.stack([o.logits for _, o in logits if o.logits is not None])
@@ -112,6 +114,8 @@ def _flags(forward: Forward, outcome: Outcome, mode: Mode) -> dict[str, float]:
     for name, value in (("stale_gradients", forward.stale), ("kept_gradients", forward.kept)):
         if value is not None and mode == Mode.TRAIN:
             flags[name] = float(bool(value))
+    if forward.stepped:
+        flags["stepped"] = 1.0
     return flags
 
 
@@ -180,6 +184,22 @@ def _inputs(mode: Mode, forwards: Sequence[Forward]) -> list[AnyBlock]:
         blocks.append(
             block(mode, Group.INPUTS, INPUT_STATISTICS, names, members, statistics, exact=False)
         )
+        if sample.layout is not None:
+            laid = sample.layout.statistics(values)
+            where = (Group.INPUTS, LAYOUT_STATISTICS, ("image",), members)
+            blocks.append(block(mode, *where, laid, exact=False))
+    return blocks
+
+
+def _weights(mode: Mode, forwards: Sequence[Forward]) -> list[AnyBlock]:
+    """Lengths of the parameters as an evaluation saw them."""
+    blocks: list[AnyBlock] = []
+    for forward in forwards:
+        if forward.weights is not None and mode != Mode.TRAIN:
+            names, norms = forward.weights
+            values = np.array([float(norm) for norm in norms], np.float32)[None, None]
+            where = (Group.PARAMETERS, (Statistic.NORM,), names, [forward])
+            blocks.append(block(mode, *where, values))
     return blocks
 
 

@@ -221,8 +221,8 @@ class Hook:
         self._activations.saw_function(name, kind, output)
 
     def _on_backward(self, forward: Forward) -> Callable[[Tensor], None]:
-        def begun(_gradient: Tensor) -> None:
-            self.collector.backward(forward)
+        def begun(gradient: Tensor) -> None:
+            self.collector.backward(forward, gradient)
 
         return begun
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from houndsight.debugger.hook.layout import Layout
 from houndsight.debugger.hook.sampling import is_plain
 from houndsight.debugger.record import Statistic
 
@@ -24,12 +25,15 @@ MULTIPLIERS = np.random.default_rng(20_260_101).integers(1, 2**62, EACH, np.int6
 
 
 class InputSample:
-    """(examples, values) of a batch, and which channel each value is of."""
+    """(examples, values) of a batch, and which channel and place each value is of."""
 
-    __slots__ = ("channels", "count", "values")
+    __slots__ = ("channels", "count", "layout", "values")
 
-    def __init__(self, values: Array | Tensor, channels: Array, count: int) -> None:
+    def __init__(
+        self, values: Array | Tensor, channels: Array, count: int, layout: Layout | None
+    ) -> None:
         self.values, self.channels, self.count = values, channels, count
+        self.layout = layout
 
 
 class InputSampler:
@@ -42,6 +46,7 @@ class InputSampler:
         self._plain = False
         self._channels = np.empty(0, np.int64)
         self._count = 0
+        self._layout: Layout | None = None
         self.images = True
         """Whether the inputs are images, with figures for each channel, and no features."""
 
@@ -59,24 +64,32 @@ class InputSampler:
             values: Any = rows.numpy().take(self._where, axis=1)
         else:
             values = rows.index_select(1, self._where)
-        return InputSample(values, self._channels, self._count if self.images else 0)
+        if not self.images:
+            return InputSample(values, self._channels, 0, None)
+        return InputSample(values, self._channels, self._count, self._layout)
 
     def _plan(self, inputs: Tensor) -> None:
         shape, strides = tuple(inputs.shape[1:]), inputs.stride()[1:]
         numel = int(np.prod(shape))
-        # Places as of a golden-ratio sequence: even over channels, rows and columns.
-        places = np.arange(EACH) * 0.6180339887498949 % 1.0
-        chosen = np.unique((places * numel).astype(np.int64))
-        coordinates = np.unravel_index(chosen, shape)
+        self._layout = None
+        if self.images and Layout.fits(shape) and shape[0] <= MOST_CHANNELS:
+            self._layout = Layout(shape, EACH)
+            coordinates = self._layout.coordinates
+        else:
+            # Places as of a golden-ratio sequence: even over channels, rows and columns.
+            places = np.arange(EACH) * 0.6180339887498949 % 1.0
+            chosen = np.unique((places * numel).astype(np.int64))
+            coordinates = np.unravel_index(chosen, shape)
         self._where = sum(
-            (c * s for c, s in zip(coordinates, strides, strict=True)), np.zeros_like(chosen)
+            (c * s for c, s in zip(coordinates, strides, strict=True)),
+            np.zeros_like(coordinates[0]),
         )
         self._extent = int(1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True)))
         self._plain = is_plain(inputs)
         if not self._plain:
             self._where = torch.from_numpy(self._where).to(inputs.device)
         self._count = shape[0] if len(shape) > 1 and shape[0] <= MOST_CHANNELS else 1
-        self._channels = coordinates[0] if self._count > 1 else np.zeros_like(chosen)
+        self._channels = coordinates[0] if self._count > 1 else np.zeros_like(coordinates[0])
 
 
 def fingerprints(values: Array) -> Array:

@@ -49,6 +49,12 @@ class Forward:
     backward: bool = False
     stale: Any = None
     kept: Any = None
+    gradient: Tensor | None = None
+    """A copy of what came back to the output, where this forward is sampled."""
+    stepped: bool = False
+    """Whether an optimizer stepped after it, and no backward pass had reached it."""
+    weights: tuple[tuple[str, ...], list[Tensor]] | None = None
+    """Parameters and their lengths, at the first forward of an evaluation."""
 
 
 @dataclass(slots=True, eq=False)

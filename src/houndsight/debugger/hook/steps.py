@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from houndsight.debugger.blocks import Block
+from houndsight.debugger.hook.lossgradient import loss_gradient
 from houndsight.debugger.hook.making import AnyBlock, block, grouped, tables
 from houndsight.debugger.hook.outcomes import Outcome
 from houndsight.debugger.hook.recording import RawTensors, Samples, Step
@@ -85,7 +86,22 @@ def _scalars(step: Step, norms: Array, outcomes: Sequence[Outcome]) -> dict[str,
     scalars["batch_size"] = float(sum(f.batch for f in step.forwards))
     if step.scale is not None:
         scalars["loss_scale"] = float(step.scale)
-    return scalars
+    return scalars | _loss_gradient(step)
+
+
+def _loss_gradient(step: Step) -> dict[str, float]:
+    """Means over the micro-batches of what came back to the output."""
+    found = [g for f in step.forwards if (g := loss_gradient(f)) is not None]
+    if not found:
+        return {}
+    # The scale of the whole step: each of the micro-batches has its share of it.
+    scale = sum(g.scale for g in found) * len(step.forwards) / len(found)
+    figures = {
+        "gradient_rows": sum(g.rows for g in found) / len(found),
+        "gradient_scale": scale / (1.0 if step.scale is None else float(step.scale)),
+        "gradient_alignment": sum(g.alignment for g in found) / len(found),
+    }
+    return {name: value for name, value in figures.items() if np.isfinite(value)}
 
 
 def _rates(step: Step) -> dict[str, float]:
