@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 # The lock is resolved for Linux x86-64; elsewhere pip takes the ranges of pyproject.toml.
 PLATFORM := $(shell uname -s)-$(shell uname -m)
 MINUTES ?= 10
+# A process a core, each with one thread; a file's tests stay in one process.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
 
 .PHONY: help install demo test test-all check format lock benchmarks clean
 
@@ -43,7 +45,7 @@ check: install
 	$(BIN)/lint-imports
 
 test: check
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-all: check
 	$(BIN)/python scripts/test_all.py

@@ -24,6 +24,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TIMEOUT = "--timeout=1800"
 """Seconds a test may take: a crash test makes three runs, and machines are busy."""
+PARALLEL = ("--numprocesses=auto", "--dist=loadfile")
+"""A process a core; a file's tests stay in one process."""
 HEADINGS = ("Python", "tests", "passed", "failed", "skipped", "seconds")
 
 
@@ -129,8 +131,9 @@ def run_tests(python: Path, version: str, tests: str) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "junit.xml"
         marks = [] if tests == "all" else ["-m", "not slow"]
-        command = [str(python), "-m", "pytest", *marks, f"--junitxml={report}", TIMEOUT]
-        status = subprocess.run(command, cwd=PROJECT, check=False).returncode
+        command = [str(python), "-m", "pytest", *PARALLEL, *marks, f"--junitxml={report}", TIMEOUT]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        status = subprocess.run(command, cwd=PROJECT, env=environment, check=False).returncode
         if report.exists():
             count(report, outcome)
         if status and not outcome.failed:
