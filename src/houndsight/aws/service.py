@@ -32,6 +32,8 @@ class Call:
     region: str = "us-east-1"
     access_key: str = ""
     request_id: str = ""
+    patience_s: float = 0.0
+    """How long a Describe may hold its answer open for a change of state; 0 when many wait."""
 
 
 def operation(name: str) -> Callable[[F], F]:

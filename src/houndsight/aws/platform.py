@@ -1,0 +1,63 @@
+"""Everything the services share: the home folder, the keys, the object store, the jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from houndsight.aws.keys import KeyRing
+from houndsight.errors import require_extra
+from houndsight.jobs.layout import PlatformHome
+
+if TYPE_CHECKING:
+    from houndsight.jobs.objects import ObjectStore
+    from houndsight.jobs.service import JobService
+
+__all__ = ["ACCOUNT", "REGION", "ROLE", "Platform"]
+
+ACCOUNT = "000000000000"
+"""Twelve digits, as AWS's; no real account has this number."""
+REGION = "us-east-1"
+"""The SDKs read container registries by region, so it has to be a real one."""
+ROLE = "houndsight"
+"""The role that `get_execution_role()` finds."""
+
+
+@dataclass
+class Platform:
+    """What one control plane holds."""
+
+    home: PlatformHome
+    keys: KeyRing
+    objects: ObjectStore
+    jobs: JobService
+    address: str = ""
+    """`http://127.0.0.1:PORT`, where jobs and people reach it."""
+    account: str = ACCOUNT
+    region: str = REGION
+
+    def start(self) -> None:
+        """Take up the jobs of an earlier control plane, and start queued ones."""
+        self.jobs.start()
+
+    def close(self) -> None:
+        """Stop following jobs; they go on by themselves."""
+        self.jobs.close()
+
+
+def build_platform(home: PlatformHome) -> Platform:
+    """The platform whose state lies in `home`, with the local engine.
+
+    Raises:
+        MissingExtraError: the extra `platform` is not installed.
+    """
+    require_extra("sqlalchemy", what="The platform", extra="platform")
+    from houndsight.jobs.local.engine import LocalEngine
+    from houndsight.jobs.objects import ObjectStore
+    from houndsight.jobs.service import JobService
+    from houndsight.jobs.store import JobStore
+
+    home.root.mkdir(parents=True, exist_ok=True)
+    objects = ObjectStore(home.objects, account=ACCOUNT)
+    jobs = JobService(home, JobStore.open(home.database), objects, LocalEngine(home))
+    return Platform(home=home, keys=KeyRing(home.keys), objects=objects, jobs=jobs)
