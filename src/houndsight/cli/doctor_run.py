@@ -62,8 +62,8 @@ def _examine_again(run: Run, console: Console, seconds: float) -> None:
     from rich.markup import escape
 
     from houndsight.cli.doctor import STEPS, asked_of, best_trial, next_examination, print_verdict
-    from houndsight.reexamination import examine_run, settings_for
     from houndsight.debugger.diagnosis import likely_causes
+    from houndsight.reexamination import examine_run, settings_for
     from houndsight.training.recipe import Recipe
 
     causes = likely_causes(run.findings())
