@@ -65,6 +65,8 @@ class Collector:
         self.step = 0
         self.mode: Mode | None = None
         """What forwards without a backward pass count as, where a person said so."""
+        self.told_of_loss: Callable[[LossCall], None] | None = None
+        """Told each loss as it is computed."""
         self._chunk = Chunk(begun=time.time())
         self._numbers = dict.fromkeys(Mode, 0)
         self.current: Forward | None = None
@@ -127,6 +129,8 @@ class Collector:
         """A loss was computed."""
         if self.current is not None:
             self.current.losses.append(call)
+        if self.told_of_loss is not None:
+            self.told_of_loss(call)
 
     def backward(self, forward: Forward, gradient: Tensor) -> None:
         """The backward pass reached the output of `forward` with that gradient."""

@@ -1,0 +1,1 @@
+"""What hook, trials and rules share."""
