@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from torchvision import models, transforms
 from torchvision.datasets import ImageFolder
 
-# As the pretrained backbone's training photos were; `img_reference.py` prepares its own the same way.
+# What the pretrained backbone is used to; `img_reference.py` prepares its photos the same way.
 PREPARE = transforms.Compose(
     [
         transforms.Resize(256),
