@@ -58,7 +58,7 @@ def check_parents(store: JobStore, plan: Plan) -> None:
 
 def earlier_records(store: JobStore, plan: Plan, definition: Definition) -> list[TrialRecord]:
     """The parents' trials with a value of this search's objective, for its strategy."""
-    found = []
+    found: list[TrialRecord] = []
     for trial in _parents_trials(store, plan, definition):
         record = record_of(trial, definition, number=len(found), reports=lambda _: ())
         if record is not None and record.value is not None:

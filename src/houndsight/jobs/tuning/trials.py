@@ -22,6 +22,7 @@ __all__ = [
     "child_request",
     "latest_attempts",
     "objective_of",
+    "resources_of",
     "trial_of",
     "tuned_of",
 ]
@@ -97,7 +98,7 @@ def child_request(
         "TrainingJobName": name,
         "HyperParameters": {**definition.static, **tuned, **objective},
         "AlgorithmSpecification": dict(row.get("AlgorithmSpecification") or {}),
-        "ResourceConfig": _resources(row),
+        "ResourceConfig": resources_of(row),
     }
     request |= {key: row[key] for key in CARRIED if key in row}
     if row.get("CheckpointConfig"):
@@ -152,7 +153,7 @@ def latest_attempts(trials: Sequence[JobTrial]) -> list[JobTrial]:
     return [latest[number] for number in sorted(latest)]
 
 
-def _resources(row: Mapping[str, Any]) -> dict[str, Any]:
+def resources_of(row: Mapping[str, Any]) -> dict[str, Any]:
     """`ResourceConfig`, also from `HyperParameterTuningResourceConfig`, which the SDK sends."""
     given = dict(row.get("ResourceConfig") or row.get("HyperParameterTuningResourceConfig") or {})
     for config in given.pop("InstanceConfigs", None) or ():

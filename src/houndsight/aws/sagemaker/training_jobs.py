@@ -1,0 +1,128 @@
+"""CreateTrainingJob, DescribeTrainingJob, StopTrainingJob, UpdateTrainingJob, DeleteTrainingJob."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from houndsight.aws.sagemaker.resource import Resource, tags_of, validation_error
+from houndsight.aws.sagemaker.training_reply import status_of, training_reply
+from houndsight.aws.service import Call, operation
+from houndsight.errors import HoundsightError
+from houndsight.files import write_atomic
+from houndsight.jobs.request import TUNING_MARK, check_name, training_spec
+from houndsight.jobs.states import ExistsError, Kind, StateError
+from houndsight.jobs.status import JobState
+from houndsight.jobs.store import Record
+
+__all__ = ["TrainingJobs"]
+
+YOUNG_S = 20.0
+"""A job so young may well be over in a moment: scripts that fail do so at once."""
+YOUNG_HOLD_S = 5.0
+CLOSING_HOLD_S = 20.0
+UPDATABLE = ("ProfilerConfig", "ProfilerRuleConfigurations", "ResourceConfig", "RemoteDebugConfig")
+
+
+class TrainingJobs(Resource):
+    """Training jobs, those of tuning jobs among them."""
+
+    @operation("CreateTrainingJob")
+    def create(self, call: Call) -> Mapping[str, Any]:
+        """Queue a training job."""
+        request, name = call.parameters, call.parameters["TrainingJobName"]
+        arn = self.arn(call, Kind.TRAINING_JOB, name)
+        self.refuse_existing(call, Kind.TRAINING_JOB, name)
+        request = {key: value for key, value in request.items() if key != TUNING_MARK}
+        spec = training_spec(name, arn, request, region=call.region)
+        self.store.add_tags(arn, tags_of(request))
+        try:
+            self.jobs.create_training_job(spec, request)
+        except ExistsError as error:
+            raise self.exists(call, Kind.TRAINING_JOB, name) from error
+        self.holding.note(call.access_key, arn)
+        return {"TrainingJobArn": arn}
+
+    @operation("DescribeTrainingJob")
+    def describe(self, call: Call) -> Mapping[str, Any]:
+        """Everything about a training job; held open for a moment when it is about to end."""
+        record = self._found(call)
+        since = self.holding.note(call.access_key, record.arn)
+        seconds = 0.0 if since is None else min(call.patience_s, _hold_s(record))
+        if seconds > 0:
+            record = self.holding.until(
+                self.store, record, _ended, client=call.access_key, seconds=seconds
+            )
+        return training_reply(record)
+
+    @operation("StopTrainingJob")
+    def stop(self, call: Call) -> None:
+        """Ask a training job to stop."""
+        record = self._found(call)
+        try:
+            self.jobs.stop_training_job(record.name)
+        except StateError as error:
+            raise validation_error(
+                "The request was rejected because the training job is in status"
+                f" {self.store.get(Kind.TRAINING_JOB, record.name).status}."
+            ) from error
+
+    @operation("UpdateTrainingJob")
+    def update(self, call: Call) -> Mapping[str, Any]:
+        """Change the profiler of a running job: the store and a file its supervisor reads."""
+        record, asked = self._found(call), call.parameters
+        if _ended(record):
+            raise validation_error(
+                f"Training job {record.name} is {record.status}; only a running one can be updated."
+            )
+        request = dict(record.request)
+        for key in UPDATABLE:
+            if key == "ProfilerRuleConfigurations" and asked.get(key):
+                request[key] = [*(request.get(key) or ()), *asked[key]]
+            elif asked.get(key):
+                request[key] = {**(request.get(key) or {}), **asked[key]}
+        self.store.update(Kind.TRAINING_JOB, record.name, request=request)
+        folder = self.platform.home.training_job(record.name).path
+        if folder.is_dir():
+            changed = {key: request.get(key) for key in UPDATABLE[:2]}
+            write_atomic(folder / "update.json", json.dumps(changed).encode())
+        return {"TrainingJobArn": record.arn}
+
+    @operation("DeleteTrainingJob")
+    def delete(self, call: Call) -> None:
+        """Forget a training job that has ended; what it left in S3 stays."""
+        record = self._found(call)
+        if not _ended(record):
+            raise validation_error(
+                f"Training job {record.name} is {record.status}; stop it before deleting it."
+            )
+        if record.parent:
+            raise validation_error(
+                f"Training job {record.name} belongs to hyperparameter tuning job {record.parent},"
+                " which counts it; delete that one."
+            )
+        self.store.delete(Kind.TRAINING_JOB, record.name)
+
+    def _found(self, call: Call) -> Record:
+        name = call.parameters["TrainingJobName"]
+        check_name(name)
+        return self.find(call, Kind.TRAINING_JOB, name)
+
+
+def _ended(record: Record) -> bool:
+    return record.status in ("Completed", "Failed", "Stopped")
+
+
+def _hold_s(record: Record) -> float:
+    """How long a poller's Describe may wait: its log is not shown while it does."""
+    try:
+        state = status_of(record).state
+    except HoundsightError:
+        return 0.0
+    if state.ended:
+        return 0.0
+    if state in (JobState.UPLOADING, JobState.STOPPING):
+        return CLOSING_HOLD_S
+    return YOUNG_HOLD_S if time.time() - record.created < YOUNG_S else 0.0
