@@ -79,7 +79,9 @@ def extract(archive: Path, target: Path, *, name: str, max_bytes: int = MAX_BYTE
         raise ContainerError(f"{name} is refused: {error}") from error
     except OSError as error:
         why = error.strerror or str(error)
-        raise ContainerError(f"{name} cannot be unpacked at {member_name[:200]!r}: {why}.") from error
+        raise ContainerError(
+            f"{name} cannot be unpacked at {member_name[:200]!r}: {why}."
+        ) from error
     return count
 
 
@@ -188,4 +190,3 @@ class _Exactly:
         block += b"\0" * (count - len(block))
         self._left -= count
         return block
-

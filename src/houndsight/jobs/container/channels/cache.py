@@ -147,4 +147,3 @@ def _in_use(entry: Path) -> bool:
             return time.time() - user.stat().st_mtime < 86_400
         user.unlink(missing_ok=True)
     return False
-
