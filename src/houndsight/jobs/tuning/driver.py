@@ -214,11 +214,11 @@ class Driver:
             tuning_job=plan.name,
             parallel_jobs=min(plan.max_parallel, plan.max_jobs),
         )
+        self._store.add_tags(arn, plan.tags)  # first: a training job that exists is not made again
         try:
             record = self._jobs.create_training_job(spec, request)
         except ExistsError:
             record = self._store.get(Kind.TRAINING_JOB, name)
-        self._store.add_tags(arn, plan.tags)
         trial = trial_of(record, plan)
         assert trial is not None, f"{name} is a training job of something else"
         self._trials[name] = trial
