@@ -18,21 +18,19 @@ import anyio.to_thread
 
 from houndsight._version import __version__
 from houndsight.aws.dispatch import Dispatcher, Route, lower_headers
-from houndsight.aws.hosts import AllowedHosts
+from houndsight.aws.hosts import HEALTH, AllowedHosts
 from houndsight.aws.platform import Platform
 from houndsight.aws.protocol import Incoming, Outgoing
 from houndsight.aws.service import AwsError, Service
 from houndsight.aws.signature import Verifier
 
-__all__ = ["HEALTH", "ControlPlane", "make_app", "services_of"]
+__all__ = ["ControlPlane", "make_app", "services_of"]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-HEALTH = "/_houndsight/health"
-"""No bucket can be called so: names have no underscore."""
 THREADS = {"wait": 64, "invoke": 64, "answer": 32}
 PATIENCE_S = 45.0
 """Below the 60 s that botocore waits for an answer."""

@@ -1,4 +1,4 @@
-"""Which `Host` headers are answered.
+"""Which `Host` headers are answered, and the one path that needs no signature.
 
 A web page may point a name of its own at 127.0.0.1 and so reach this machine's ports from a
 browser (DNS rebinding); the `Host` header then holds that name, and is refused.
@@ -12,7 +12,10 @@ from collections.abc import Iterable
 
 from houndsight.aws.service import AwsError
 
-__all__ = ["AllowedHosts", "is_loopback"]
+__all__ = ["HEALTH", "AllowedHosts", "is_loopback"]
+
+HEALTH = "/_houndsight/health"
+"""Answered without a signature. No bucket can be called so: names have no underscore."""
 
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^:\[\]/@\s]+)(?::[0-9]{1,5})?")
 

@@ -115,7 +115,7 @@ def _claim_of_query(raw_query: str) -> Claim:
     if values.get("X-Amz-Algorithm") != ALGORITHM:
         raise _malformed(f"X-Amz-Algorithm must be {ALGORITHM}")
     try:
-        expires = values["X-Amz-Expires"] if "X-Amz-Expires" in values else "900"
+        expires = values.get("X-Amz-Expires", "900")
         if not expires.isascii() or not expires.isdigit() or not 0 < int(expires[:9]) <= LONGEST_S:
             raise _malformed(f"X-Amz-Expires must lie between 1 and {LONGEST_S} seconds")
         return _claim(

@@ -14,12 +14,18 @@ from houndsight.cli.check import check
 from houndsight.cli.compare import compare
 from houndsight.cli.config import config
 from houndsight.cli.doctor import doctor
+from houndsight.cli.down import down
+from houndsight.cli.env import env
+from houndsight.cli.exec import exec_command
 from houndsight.cli.findings import findings
 from houndsight.cli.help import Command, Group
+from houndsight.cli.keys import keys
+from houndsight.cli.notebook import notebook
 from houndsight.cli.predict import predict
 from houndsight.cli.report import report
 from houndsight.cli.run import run
 from houndsight.cli.serve import serve
+from houndsight.cli.up import up
 from houndsight.cli.watch import watch
 from houndsight.errors import HoundsightError
 
@@ -52,6 +58,10 @@ for command in (run, check, predict, serve, compare, report, findings, doctor, c
     app.command(cls=Command)(command)
 # What follows the script's name is the script's.
 app.command(cls=Command, context_settings={"allow_interspersed_args": False})(watch)
+app.command("exec", cls=Command, context_settings={"allow_interspersed_args": False})(exec_command)
+for command in (up, down, env, notebook):
+    app.command(cls=Command)(command)
+app.add_typer(keys)
 
 
 def _show_version(wanted: bool) -> None:

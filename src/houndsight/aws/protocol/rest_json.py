@@ -24,7 +24,7 @@ class RestJsonProtocol(Protocol):
 
     def __init__(self, model: ServiceModel) -> None:
         super().__init__(model)
-        self._routes = []
+        self._routes: list[tuple[str, re.Pattern[str], str]] = []
         for name in model.operation_names:
             http = model.operation_model(name).http
             uri = http["requestUri"].partition("?")[0]

@@ -18,7 +18,9 @@ HERE = Path(__file__).resolve().parent
 
 
 def _run_the_one_behind() -> None:
-    behind = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
+    # Only what stands after it: another one that does the same may stand before.
+    places = [Path(entry or ".").resolve() for entry in sys.path]
+    behind = sys.path[places.index(HERE) + 1 :] if HERE in places else []
     spec = importlib.machinery.PathFinder.find_spec("sitecustomize", behind)
     if spec is None or spec.loader is None:
         return
