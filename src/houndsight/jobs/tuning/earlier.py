@@ -9,9 +9,8 @@ from houndsight.jobs.request import BadRequestError
 from houndsight.jobs.states import Kind, NotFoundError
 from houndsight.jobs.store import JobStore, Record
 from houndsight.jobs.tuning.plan import Definition, Plan, plan_of
-from houndsight.jobs.tuning.search import record_of
 from houndsight.jobs.tuning.standing import best_trial
-from houndsight.jobs.tuning.trials import JobTrial, objective_of, trial_of
+from houndsight.jobs.tuning.trials import JobTrial, objective_of, record_of, trial_of
 from houndsight.tuning.history import TrialRecord
 
 __all__ = ["check_parents", "children", "earlier_records", "overall_best", "stored_plan"]

@@ -7,17 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from houndsight.errors import SettingError
 from houndsight.jobs.request import BadRequestError, check_metric_definitions
 from houndsight.jobs.tuning.ranges import space_of
 from houndsight.tuning.history import Direction
 from houndsight.tuning.parameters import Space
-from houndsight.tuning.stopping import EarlyStopping
-from houndsight.tuning.strategies import Hyperband, Strategy, make_strategy
 
 __all__ = ["OBJECTIVE_KEY", "Definition", "Plan", "plan_of"]
 
 OBJECTIVE_KEY = "_tuning_objective_metric"
+STRATEGIES = ("Bayesian", "Random", "Grid", "Hyperband")
 DEFAULT_JOBS = 20
 """Training jobs of a tuning job that sets no limit at all."""
 LIMITLESS_JOBS = 750
@@ -51,8 +49,11 @@ class Plan:
     region: str
     created: float
     definitions: tuple[Definition, ...]
-    strategy: Strategy
-    early_stopping: EarlyStopping
+    strategy: str
+    """`Bayesian`, `Random`, `Grid` or `Hyperband`."""
+    resources: tuple[int, int | None]
+    """Hyperband's least and most: how many values of the objective a trial reports."""
+    early_stopping: bool
     max_jobs: int
     max_parallel: int
     max_runtime_s: int | None
@@ -73,7 +74,7 @@ class Plan:
     @property
     def watches_trials(self) -> bool:
         """Whether running trials may be stopped by what they report."""
-        return self.early_stopping.trials != "off" or isinstance(self.strategy, Hyperband)
+        return self.early_stopping or self.strategy == "Hyperband"
 
 
 def plan_of(
@@ -106,9 +107,8 @@ def plan_of(
         created=created,
         definitions=definitions,
         strategy=_strategy(config),
-        early_stopping=EarlyStopping(
-            trials="median" if config.get("TrainingJobEarlyStoppingType") == "Auto" else "off"
-        ),
+        resources=_resources(config),
+        early_stopping=config.get("TrainingJobEarlyStoppingType") == "Auto",
         max_jobs=_max_jobs(limits, criteria, str(config.get("Strategy"))),
         max_parallel=max(1, int(limits.get("MaxParallelTrainingJobs") or 1)),
         max_runtime_s=limits.get("MaxRuntimeInSeconds"),
@@ -201,18 +201,25 @@ def _definition(
     )
 
 
-def _strategy(config: Mapping[str, Any]) -> Strategy:
+def _strategy(config: Mapping[str, Any]) -> str:
     name = str(config.get("Strategy") or "Bayesian")
-    try:
-        if name == "Hyperband":
-            given = (config.get("StrategyConfig") or {}).get("HyperbandStrategyConfig") or {}
-            return Hyperband(
-                min_resource=int(given.get("MinResource") or 1),
-                max_resource=given.get("MaxResource"),
-            )
-        return make_strategy(name)
-    except SettingError as error:
-        raise BadRequestError(f"HyperParameterTuningJobConfig: {error}") from error
+    if name not in STRATEGIES:
+        raise BadRequestError(
+            f"HyperParameterTuningJobConfig: there is no strategy {name!r}; there are"
+            f" {', '.join(STRATEGIES)}."
+        )
+    return name
+
+
+def _resources(config: Mapping[str, Any]) -> tuple[int, int | None]:
+    given = (config.get("StrategyConfig") or {}).get("HyperbandStrategyConfig") or {}
+    least, most = int(given.get("MinResource") or 1), given.get("MaxResource")
+    if most is not None and int(most) < least:
+        raise BadRequestError(
+            f"HyperbandStrategyConfig: MaxResource is {most}; it must be at least MinResource,"
+            f" {least}."
+        )
+    return least, None if most is None else int(most)
 
 
 def _max_jobs(limits: Mapping[str, Any], criteria: Mapping[str, Any], strategy: str) -> int:

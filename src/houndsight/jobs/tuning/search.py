@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from houndsight.errors import SettingError
-from houndsight.jobs.status import JobState
 from houndsight.jobs.tuning.plan import Definition, Plan
-from houndsight.jobs.tuning.ranges import parameters_of
-from houndsight.jobs.tuning.trials import JobTrial
-from houndsight.tuning.history import TrialRecord, TrialState
+from houndsight.jobs.tuning.trials import JobTrial, Reports, record_of
+from houndsight.tuning.history import TrialRecord
 from houndsight.tuning.ledger import Ledger
 from houndsight.tuning.parameters import Value
-from houndsight.tuning.strategies import RunningTrial
+from houndsight.tuning.stopping import EarlyStopping
+from houndsight.tuning.strategies import Hyperband, RunningTrial, Strategy, make_strategy
 
-__all__ = ["Reports", "Search", "record_of"]
-
-Reports = Callable[[JobTrial], tuple[tuple[int, float], ...]]
-"""(step, objective) of a trial so far; a step is the how manieth value it is."""
+__all__ = ["Search"]
 
 
 class Search:
@@ -37,11 +32,12 @@ class Search:
         earlier: Sequence[TrialRecord] = (),
         reports: Reports,
     ) -> None:
-        self._plan, self._definition, self._reports = plan, definition, reports
+        self._reports, self._strategy = reports, _strategy(plan)
+        self._early_stopping = EarlyStopping(trials="median" if plan.early_stopping else "off")
         self._trials = list(trials)
         self._ledger = Ledger(
             space=definition.space,
-            strategy=plan.strategy,
+            strategy=self._strategy,
             objective=definition.objective,
             direction=definition.direction,
             seed=plan.seed,
@@ -70,29 +66,12 @@ class Search:
         running = RunningTrial(index, self._ledger.proposals[index], intermediate)
         history = self._ledger.history(index, index)
         everybody = replace(history, finished=tuple(self._ledger.records.values()))
-        return self._plan.strategy.should_stop(
-            history, running
-        ) or self._plan.early_stopping.ends_trial(everybody, running)
+        hopeless = self._early_stopping.ends_trial(everybody, running)
+        return hopeless or self._strategy.should_stop(history, running)
 
 
-def record_of(
-    trial: JobTrial, definition: Definition, *, number: int, reports: Reports
-) -> TrialRecord | None:
-    """A trial as the strategies know it; None when its parameters are of another space."""
-    try:
-        parameters = parameters_of(definition.space, trial.hyperparameters)
-    except (SettingError, ValueError):
-        return None
-    state = TrialState.STOPPED
-    if trial.status.state == JobState.COMPLETED:
-        state = TrialState.COMPLETED
-    failed = trial.status.state == JobState.FAILED or trial.value is None
-    return TrialRecord(
-        number=number,
-        parameters=parameters,
-        state=TrialState.FAILED if failed else state,
-        value=None if failed else trial.value,
-        metrics={} if trial.value is None else {definition.objective: trial.value},
-        intermediate=reports(trial),
-        error=trial.status.failure_reason,
-    )
+def _strategy(plan: Plan) -> Strategy:
+    if plan.strategy == "Hyperband":
+        least, most = plan.resources
+        return Hyperband(min_resource=least, max_resource=most)
+    return make_strategy(plan.strategy)

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from houndsight.jobs.states import Kind, NotFoundError, StateError
 from houndsight.jobs.store import Record
-from houndsight.jobs.tuning.driver import Driver
 from houndsight.jobs.tuning.earlier import check_parents, stored_plan
 from houndsight.jobs.tuning.plan import plan_of
 from houndsight.jobs.tuning.states import Progress, TuningState
 
 if TYPE_CHECKING:
     from houndsight.jobs.service import JobService
+    from houndsight.jobs.tuning.driver import Driver
 
 __all__ = ["TuningService"]
 
@@ -160,6 +160,8 @@ class TuningService:
         self._later(name, WATCHING_INTERVAL_S if watching else RESTING_INTERVAL_S)
 
     def _driver(self, name: str) -> Driver:
+        from houndsight.jobs.tuning.driver import Driver  # Optuna comes with the first tuning job
+
         if name not in self._drivers:
             record = self._store.get(Kind.TUNING_JOB, name)
             self._drivers[name] = Driver(self._jobs, stored_plan(record))

@@ -23,11 +23,12 @@ from houndsight.errors import RunError
 from houndsight.jobs.tuning.plan import CONVERGENCE_PATIENCE, Plan
 from houndsight.jobs.tuning.standing import Standing
 from houndsight.jobs.tuning.trials import JobTrial
-from houndsight.tuning.stopping import FAILURES_BEFORE_GIVING_UP
 
 __all__ = ["Decision", "Progress", "TuningState", "decide"]
 
 VERSION = 1
+FAILURES_BEFORE_GIVING_UP = 5
+"""When the first so many trials have no value of the objective, the rest would have none."""
 
 
 class TuningState(enum.StrEnum):

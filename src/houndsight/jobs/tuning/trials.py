@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from houndsight.errors import SettingError
 from houndsight.jobs.request import TUNING_MARK
 from houndsight.jobs.status import JobState, JobStatus
 from houndsight.jobs.store import Record
 from houndsight.jobs.tuning.plan import OBJECTIVE_KEY, Definition, Plan
-from houndsight.jobs.tuning.ranges import text_of
+from houndsight.jobs.tuning.ranges import parameters_of, text_of
+from houndsight.tuning.history import TrialRecord, TrialState
 from houndsight.tuning.parameters import Value
 
 __all__ = [
     "RETRYABLE",
     "JobTrial",
+    "Reports",
     "child_name",
     "child_request",
     "latest_attempts",
     "objective_of",
+    "record_of",
     "resources_of",
     "trial_of",
     "tuned_of",
@@ -74,6 +78,10 @@ class JobTrial:
         return self.status.state == JobState.FAILED and self.status.failure_reason.startswith(
             RETRYABLE
         )
+
+
+Reports = Callable[[JobTrial], tuple[tuple[int, float], ...]]
+"""(step, objective) of a trial so far; a step is the how manieth value it is."""
 
 
 def child_name(plan: Plan, number: int, attempt: int) -> str:
@@ -137,6 +145,29 @@ def objective_of(status: JobStatus, metric: str) -> float | None:
     """The last value of `metric`, or None when there is none or it is not finite."""
     value = status.metrics.get(metric, (math.nan, 0.0))[0]
     return float(value) if math.isfinite(value) else None
+
+
+def record_of(
+    trial: JobTrial, definition: Definition, *, number: int, reports: Reports
+) -> TrialRecord | None:
+    """A trial as the strategies know it; None when its parameters are of another space."""
+    try:
+        parameters = parameters_of(definition.space, trial.hyperparameters)
+    except (SettingError, ValueError):
+        return None
+    state = TrialState.STOPPED
+    if trial.status.state == JobState.COMPLETED:
+        state = TrialState.COMPLETED
+    failed = trial.status.state == JobState.FAILED or trial.value is None
+    return TrialRecord(
+        number=number,
+        parameters=parameters,
+        state=TrialState.FAILED if failed else state,
+        value=None if failed else trial.value,
+        metrics={} if trial.value is None else {definition.objective: trial.value},
+        intermediate=reports(trial),
+        error=trial.status.failure_reason,
+    )
 
 
 def tuned_of(definition: Definition, hyperparameters: Mapping[str, str]) -> dict[str, str]:
