@@ -94,8 +94,11 @@ class TrainingSpec:
 
     def write(self, path: Path) -> None:
         """Write it as JSON, by rename."""
-        row = {"version": VERSION, **dataclasses.asdict(self)}
-        write_atomic(path, json.dumps(row, indent=1).encode())
+        write_atomic(path, json.dumps(self.to_json(), indent=1).encode())
+
+    def to_json(self) -> dict[str, Any]:
+        """As stored."""
+        return {"version": VERSION, **dataclasses.asdict(self)}
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -116,10 +119,11 @@ class TrainingSpec:
                 f"{path} was written by a newer Houndsight (format {version}, this one reads"
                 f" {VERSION}): update Houndsight."
             )
-        return cls._from_row(row)
+        return cls.from_json(row)
 
     @classmethod
-    def _from_row(cls, row: dict[str, Any]) -> Self:
+    def from_json(cls, row: Mapping[str, Any]) -> Self:
+        """From what `to_json` made."""
         known = {f.name for f in dataclasses.fields(cls)}
         values = {name: value for name, value in row.items() if name in known}
         values["channels"] = tuple(Channel(**c) for c in values.get("channels", ()))
