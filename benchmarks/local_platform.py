@@ -370,7 +370,7 @@ def listing() -> list[Row]:
         sagemaker, pages, token = plane.client("sagemaker"), list[float](), None
         seen = 0
         while token is not None or not pages:
-            more = {"NextToken": token} if token else {}
+            more: dict[str, str] = {"NextToken": token} if token else {}
             began = time.monotonic()
             page = sagemaker.list_training_jobs(MaxResults=100, **more)
             pages.append(time.monotonic() - began)
