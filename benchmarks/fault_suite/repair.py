@@ -67,7 +67,7 @@ def _remove(spec: Spec, name: Any) -> Spec:
     if str(name).lower() == "dropout":
         return _dropout(spec, 0.0)
     there = spec.output.split()[-1]
-    return replace(spec, output="none") if str(name).lower() == there else spec
+    return replace(spec, output="none") if there in str(name).lower() else spec
 
 
 def _zero_grad(spec: Spec, where: Any) -> Spec:
@@ -113,6 +113,19 @@ def _mapped(spec: Spec, _: Any) -> Spec:
     """Training labels from the mapping of the evaluation, which mends no label that is noise."""
     mended = spec.labels in ("two swapped", "merged", "constant")
     return replace(spec, labels="true") if mended else spec
+
+
+def _paired(spec: Spec, _: Any) -> Spec:
+    """Labels and photos from one list again, which mends no label that is noise."""
+    return replace(spec, labels="true") if spec.labels == "shuffled" else spec
+
+
+def _loaded(spec: Spec, _: Any) -> Spec:
+    return replace(spec, inputs="normalised") if spec.inputs == "constant" else spec
+
+
+def _penalty(spec: Spec, factor: Any) -> Spec:
+    return replace(spec, penalty=spec.penalty * float(factor))
 
 
 CHANGES: Mapping[str, Change] = {
@@ -170,6 +183,16 @@ CHANGES: Mapping[str, Change] = {
     "inputs.blank": _blank_left_out,
     "forward.reshape": _constant(mixes=False),
     "head.scale": _new_head,
+    "loss.examples": _constant(loss_examples=None),
+    "loss.factor": _constant(loss_factor=1.0),
+    "loss.penalty_factor": _penalty,
+    "model.made": _constant(redrawn=False),
+    "weights.overwritten": _constant(weight_limit=None, redrawn=False),
+    "labels.classes": _constant(missing_class=False),
+    "labels.pairing": _paired,
+    "examples": _constant(examples=None),
+    "forward.detached": _constant(detached=False),
+    "inputs.loading": _loaded,
 }
 
 

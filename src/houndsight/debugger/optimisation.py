@@ -44,6 +44,7 @@ __all__ = [
     "suggested_rate",
     "training_loss",
     "uniform_loss",
+    "value_limit",
     "weight_names",
     "weight_ratios",
 ]
@@ -55,6 +56,7 @@ COMFORTABLE_RATIO = 1e-2
 ADAPTIVE = ("adam", "rmsprop", "adagrad", "adadelta", "lion", "rprop", "radam", "sophia", "adopt")
 FRESH_TOLERANCE = 0.04
 CLIPPED_STEPS, CLIPPED_SHARE, CLIPPED_WITHIN = 10, 0.8, 2e-3
+FULL = 0.5
 BEGAN_AT_ZERO = 1e-6
 BLOWN_UP = 0.5
 
@@ -172,6 +174,25 @@ def clipped_at(history: History) -> float:
     limit = float(lengths.max())
     clipped = float((lengths > limit * (1 - CLIPPED_WITHIN)).mean()) >= CLIPPED_SHARE
     return limit if clipped else math.nan
+
+
+def value_limit(history: History) -> float:
+    """What the gradients' elements are clipped to, where most of them are; 0 where they are not."""
+    low, high, size = (
+        history.series(Group.GRADIENTS, statistic).values
+        for statistic in (Statistic.MINIMUM, Statistic.MAXIMUM, Statistic.MEAN_ABSOLUTE)
+    )
+    if not low.size or not len(low) == len(high) == len(size):
+        return 0.0
+    known = np.isfinite(low).any(axis=1) & np.isfinite(high).any(axis=1)
+    if not known.any():
+        return 0.0
+    largest = np.nanmax(np.maximum(-low[known], high[known]), axis=1)
+    limit = float(largest.max())
+    same = float((largest > limit * (1 - CLIPPED_WITHIN)).mean()) >= CLIPPED_SHARE
+    # A length that is clipped leaves elements of all sizes.
+    full = float(np.median(np.nanmax(size[known], axis=1))) > FULL * limit
+    return limit if same and full else 0.0
 
 
 def uniform_loss(structure: Structure) -> float | None:

@@ -22,15 +22,28 @@ _BLOWN_UP = (
     "GradientNoise",
 )
 
+_RATE = ("LearningRateTooHigh", "LearningRateTooLow", "Overtraining")
+_OTHER_CLASSES = (
+    "ClassCollapse",
+    "ClassNeverLearnt",
+    "Confusion",
+    "PreprocessingDiffers",
+    "EvaluationUnlikeTraining",
+    "Overfit",
+    "LabelsNoisy",
+)
+
 CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "learning-rate-too-high": (*_BLOWN_UP, *_NO_LEARNING, "InitialLoss", "VanishingGradient"),
-    "learning-rate-too-low": (*_NO_LEARNING, "WeightUpdateRatio"),
+    "learning-rate-too-low": (*_NO_LEARNING, "WeightUpdateRatio", "LabelsShuffled"),
     "softmax-before-loss": (*_NO_LEARNING, "VanishingGradient", "LearningRateTooLow"),
     "wrong-loss": (*_NO_LEARNING, *_BLOWN_UP, "InitialLoss", "VanishingGradient"),
-    "labels-shuffled": (*_NO_LEARNING, "Overfit", "GradientNoise"),
+    "labels-shuffled": (*_NO_LEARNING, "Overfit", "GradientNoise", *_OTHER_CLASSES),
     "inputs-not-normalised": (*_BLOWN_UP, *_NO_LEARNING, "InitialLoss", "CheckInputImages"),
     "inputs-normalised-twice": (*_NO_LEARNING, "CheckInputImages"),
     "preprocessing-differs": (
+        "EvaluationUnlikeTraining",
+        "Confusion",
         "Overfit",
         "Overtraining",
         "BatchNormDrift",
@@ -51,7 +64,13 @@ CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "eval-mode-missing": ("Overfit", "Overtraining", "BatchNormDrift", "ClassCollapse"),
     "batchnorm-small-batch": ("BatchNormDrift", "Overfit", "LossSpike", "GradientNoise"),
     "head-size-wrong": ("InitialLoss", "ClassNeverLearnt"),
-    "poor-initialisation": (*_BLOWN_UP, *_NO_LEARNING, "InitialLoss", "VanishingGradient"),
+    "poor-initialisation": (
+        *_BLOWN_UP,
+        *_NO_LEARNING,
+        "InitialLoss",
+        "VanishingGradient",
+        "LearningRateTooHigh",
+    ),
     "weight-decay-wrong": (
         *_NO_LEARNING,
         "VanishingGradient",
@@ -60,12 +79,14 @@ CONSEQUENCES: dict[str, tuple[str, ...]] = {
         "AllZero",
         "TensorVariance",
         "LearningRateTooHigh",
+        "WeightUpdateRatio",
+        "PoorWeightInitialization",
     ),
     "momentum-wrong": (*_BLOWN_UP, *_NO_LEARNING, "LearningRateTooHigh"),
     "epsilon-wrong": (*_NO_LEARNING, "LearningRateTooLow", "WeightUpdateRatio"),
     "backbone-frozen": ("LossNotDecreasing", "UnchangedTensor"),
     "backbone-not-frozen": ("Overfit", "LossSpike"),
-    "class-imbalance": ("ClassCollapse", "ClassNeverLearnt", "Confusion"),
+    "class-imbalance": _OTHER_CLASSES,
     "leakage": (),
     "batches-repeat": (
         "Overfit",
@@ -77,11 +98,27 @@ CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "constant-inputs": (*_NO_LEARNING, "DeadFeatures", "DeadRelu", "CheckInputImages"),
     "dropout-too-strong": (*_NO_LEARNING, "Overfit", "GradientNoise"),
     "gradient-clipping-wrong": (*_NO_LEARNING, "LearningRateTooLow", "WeightUpdateRatio"),
-    "zero-grad-misplaced": (*_NO_LEARNING, "LearningRateTooLow", "UnchangedTensor"),
+    "zero-grad-misplaced": (
+        *_NO_LEARNING,
+        "LearningRateTooLow",
+        "UnchangedTensor",
+        "ParametersNotUpdated",
+        "VanishingGradient",
+        "AllZero",
+    ),
     "non-finite-input": ("ExplodingTensor", "LossNotFinite"),
     "mixed-precision-overflow": ("ExplodingTensor", "LossNotFinite"),
     "overfitting": ("Overtraining",),
-    "small-data": ("Overfit", "Overtraining"),
+    "small-data": ("Overfit", "Overtraining", "RepeatedBatches", "LabelsShuffled"),
+    "loss-negated": (*_BLOWN_UP, *_NO_LEARNING, *_RATE, "VanishingGradient", "AllZero"),
+    "data-cut-short": (*_BLOWN_UP, *_NO_LEARNING, *_RATE, "VanishingGradient", "AllZero"),
+    "weights-redrawn": (*_BLOWN_UP, *_NO_LEARNING, *_RATE, "LabelsShuffled", "BatchNormDrift"),
+    "weights-overwritten": (*_BLOWN_UP, *_NO_LEARNING, *_RATE, "LabelsShuffled"),
+    "class-mapping-differs": _OTHER_CLASSES,
+    "label-smoothing": (*_NO_LEARNING, "LearningRateTooLow"),
+    "vanishing-gradient-depth": (*_NO_LEARNING, "LearningRateTooLow", "SaturatedActivation"),
+    "augmentation-too-strong": (*_NO_LEARNING, "LabelsShuffled", "Overfit", "LabelsNoisy"),
+    "detached": ("UnchangedTensor", "LossNotDecreasing"),
 }
 """{cause: rules whose findings it explains}; a rule that names the cause itself need not be in."""
 

@@ -45,6 +45,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "gradient_noise",
         "softmax_twice",
         "wrong_loss",
+        "loss_gradient",
+        "label_smoothing_too_strong",
+        "rate_decayed_early",
     ),
     "Data and labels": (
         "head_size",
@@ -60,6 +63,11 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "repeated_batches",
         "data_partly_seen",
         "evaluation_too_small",
+        "evaluation_unlike_training",
+        "layout_differs",
+        "classes_not_trained",
+        "few_examples",
+        "inputs_drift",
     ),
     "Set-up of the training": (
         "parameters_not_in_optimizer",
@@ -77,10 +85,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "eval_mode_missing",
         "batchnorm_small_batch",
         "dropout_too_strong",
+        "weights_overwritten",
+        "shrinking_weights",
     ),
     "Inside the network": (
         "batchnorm_drift",
         "dead_features",
+        "hidden_sigmoid",
+        "initial_weights_scale",
     ),
     "Processes and time": (
         "ranks_disagree",

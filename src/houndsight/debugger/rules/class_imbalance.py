@@ -16,7 +16,7 @@ from houndsight.findings import Cause, Finding, Severity
 
 __all__ = ["ClassImbalance"]
 
-RATIO = 10.0
+RATIO, GRAVE = 10.0, 20.0
 A_CLASS = 20
 RECALLED = 0.5
 Counts = npt.NDArray[np.int64]
@@ -27,9 +27,9 @@ class ClassImbalance(Rule):
 
     Condition: once the labels seen are 500 and 20 a class, the commonest class has surely more
     than 10 times the examples of the rarest that occurs: its count is compared with the rarest's
-    plus two standard errors. It is a warning when the rare classes (a tenth of the commonest or
-    less) are also recognised less than half as often as all examples, in evaluation where there
-    is one, else in the last half of the training; otherwise a remark.
+    plus two standard errors. It is a warning from 20 times on when the rare classes (a tenth of
+    the commonest or less) are also recognised less than half as often as all examples, in
+    evaluation where there is one, else in the last half of the training; otherwise a remark.
 
     With a parameter set, over the first `samples` labels or more: the ratio of the largest count
     to the smallest of a class that occurs is above `threshold_imbalance` (the documentation has
@@ -93,6 +93,7 @@ class ClassImbalance(Rule):
             return []
         severity, evidence = self._harm(history, counts)
         measured = float(counts.max() / rarest)
+        severity = severity if ratio > GRAVE else Severity.INFO
         return [self._finding(history, labels, counts, measured, RATIO, severity, evidence)]
 
     def _harm(self, history: History, counts: Counts) -> tuple[Severity, str]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from houndsight.debugger.conditions import figure
+from houndsight.debugger.examples import Examples, batches, joined, passes, tail
 from houndsight.debugger.history import History
 from houndsight.debugger.record import Group, Mode
 from houndsight.debugger.rules.base import Parameter, Rule
@@ -18,6 +19,7 @@ __all__ = ["Confusion"]
 
 SHARE, LEAST, ACCURATE = 0.8, 30, 0.6
 REMARKED = 0.5
+TOLD_APART = 0.7
 Matrix = npt.NDArray[np.float64]
 
 
@@ -25,9 +27,11 @@ class Confusion(Rule):
     """A class is taken for one other class again and again, while the rest is recognised.
 
     Condition, in the last evaluation, where the whole is at least 60 % right: of a class with 30
-    examples or more over 80 % are taken for one same other class, which is a warning, since that
-    is how labels with two names for one thing or two that are swapped look; or over 50 %, which
-    is a remark. Without an evaluation it does not speak.
+    examples or more over 50 % are taken for one same other class, which is a remark, since two
+    classes may just look alike. It is a warning when over 80 % are and half of that other class
+    are taken for this one in turn, in each of the last two evaluations, though training tells
+    the two apart (70 % of both are right of late): that is how two names that are swapped in one
+    of the splits look. Without an evaluation it does not speak.
 
     With `min_diag` or `max_off_diag` set: of the examples of some class (labels in the rows) a
     smaller share than `min_diag` is recognised, or a larger one than `max_off_diag` is taken for
@@ -79,12 +83,25 @@ class Confusion(Rule):
                 limit = REMARKED
                 if of_class[index] < LEAST or share <= limit or accuracy < ACCURATE:
                     continue
-                severity = Severity.WARNING if share > SHARE else Severity.INFO
+                swapped = share > SHARE and self._swapped(history, int(index), taken)
+                severity = Severity.WARNING if swapped else Severity.INFO
             pair = (int(index), taken)
             findings.append(
                 self._finding(history, pair, counts, share, limit, accuracy, severity, step)
             )
         return findings
+
+    def _swapped(self, history: History, one: int, other: int) -> bool:
+        """Whether the two are taken for each other in evaluation alone, and lastingly."""
+        asked = [p for p in passes(history) if p.judged][-2:]
+        trained = [batch for batch in batches(history) if batch.judged]
+        if len(asked) < 2 or not trained:
+            return False
+        recent = joined(tail(trained, 0.2))
+        told = min(_share(recent, c, c) for c in (one, other))
+        there = min(_share(p, one, other) for p in asked)
+        back = min(_share(p, other, one) for p in asked)
+        return told >= TOLD_APART and there > SHARE and back >= REMARKED
 
     def _finding(
         self,
@@ -113,13 +130,14 @@ class Confusion(Rule):
             threshold=limit,
             causes=(
                 Cause(
-                    name="labels-noisy",
+                    name="class-mapping-differs" if severity != Severity.INFO else "labels-noisy",
                     text=f"Photos of {one} and {other} are labelled alike, or the two names are "
                     "swapped between training and validation.",
                     fix=f"Look at the photos of {one} and {other} in both splits and correct the "
                     "labels, or put the two classes together.",
                     evidence=f"{back:.0%} of class {other} is taken for {one} in turn.",
-                    score=0.6 if share > SHARE else 0.4,
+                    score=0.9 if severity != Severity.INFO else 0.4,
+                    change={"labels.mapping": "evaluation"} if severity != Severity.INFO else {},
                 ),
                 Cause(
                     name="class-imbalance",
@@ -131,6 +149,12 @@ class Confusion(Rule):
             ),
             plot={"kind": "matrix", "counts": counts[:30, :30].astype(int).tolist()},
         )
+
+
+def _share(examples: Examples, label: int, answer: int) -> float:
+    """Of the examples with a label, the share answered so; 0 where there are none."""
+    answers = examples.predictions[examples.labels == label]
+    return float((answers == answer).mean()) if len(answers) else 0.0
 
 
 def _matrix(history: History, classes: int | None) -> tuple[Matrix, int | None]:

@@ -68,6 +68,7 @@ class ConstantInputs(Rule):
                     fix="Show a batch as pictures just before the network, then walk back.",
                     score=0.9 if whole else 0.4,
                     evidence=f"The standard deviation of channel {named} is 0.",
+                    change={"inputs.loading": True} if whole else {},
                 ),
             ),
             count=len(steps),

@@ -56,11 +56,13 @@ class DroppedSteps(Rule):
         )
         wrong_place = Cause(
             name="zero-grad-misplaced",
-            text="zero_grad() is called between the micro-batches of one step.",
-            fix="Call optimizer.zero_grad() only after optimizer.step().",
+            text="zero_grad() is called between the micro-batches of one step, or the optimizer "
+            "steps only after some of the batches.",
+            fix="Call optimizer.step() after each backward(), and optimizer.zero_grad() after it; "
+            "to accumulate, call both once in so many batches.",
             score=0.4 if scaler else 0.8,
             evidence="Gradients of the step's earlier micro-batches were gone at the next one.",
-            change={"optimizer.zero_grad": "after step"},
+            change={"optimizer.zero_grad": "after step", "optimizer.step": "every batch"},
         )
         skipped = Cause(
             name="mixed-precision-overflow",

@@ -17,6 +17,7 @@ from houndsight.debugger.optimisation import (
     known_scalar,
     main_group,
     rounded,
+    value_limit,
     weight_ratios,
 )
 from houndsight.debugger.rules.base import Rule
@@ -56,6 +57,7 @@ class GradientClippingTooTight(Rule):
         if largest >= SMALL_RATIO:
             return []
         better = rounded(limit * COMFORTABLE_RATIO / max(largest, 1e-12))
+        value = value_limit(history)
         rate = main_group(history.structure)[1].get("lr")
         adapts = adaptive(history.structure)
         steps = norms.steps[at_limit]
@@ -72,7 +74,9 @@ class GradientClippingTooTight(Rule):
                 causes=(
                     Cause(
                         name="gradient-clipping-wrong",
-                        text=f"Clipping at {number(limit)} is far below the gradients' own length.",
+                        text=f"Clipping at {number(limit)} is far below the gradients' own length."
+                        if not value
+                        else f"Every element of the gradients is clipped to {number(value)}.",
                         fix=(
                             f"Clip at {number(better)} (an estimate from the updates' size; "
                             f"1 is usual), or not at all."
@@ -82,7 +86,7 @@ class GradientClippingTooTight(Rule):
                             f"The gradient's length is {number(limit)} to three digits at "
                             f"{at_limit.mean():.0%} of the steps."
                         ),
-                        change={"clip_norm": max(better, 1.0)},
+                        change={"clip_value": 1.0} if value else {"clip_norm": max(better, 1.0)},
                     ),
                     Cause(
                         name="learning-rate-too-low",

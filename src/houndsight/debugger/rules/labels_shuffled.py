@@ -42,6 +42,7 @@ SAME = 1e-4
 TURNED = 0.15
 BARELY = 0.05
 REPEATS = 3.0
+PHOTOS_A_CLASS = 20
 
 
 class LabelsShuffled(Rule):
@@ -53,9 +54,10 @@ class LabelsShuffled(Rule):
     numbers: of at least 100, naming each answer's most frequent label would be right for half or
     more and twice as often as the answers are. (2) Training accuracy is 20 points above guessing
     (10, after 100 steps, where photos came three times) while evaluation's, of at least 50 labels
-    with varied answers, is within three standard errors of it. (3) After at least 100 steps and
-    40 examples a class, nothing was learnt although everything moves: over the last half the
-    training accuracy is within three standard errors of guessing (five points where photos came
+    with varied answers, is within three standard errors of it, its answers are independent of
+    the labels by chi-square, and there were 20 photos a class to learn from. (3) After at least
+    100 steps and 40 examples a class, nothing was learnt although everything moves: over the last
+    half the training accuracy is within three standard errors of guessing (five points where photos came
     three times and evaluation is no better than guessing; evaluation's not 10 points above), the
     loss within 5 % of the labels' entropy, weights change by between 1e-5 and 0.05 of their
     length a step and by 0.15 of it in all, gradients are not zero, outputs differ between photos,
@@ -218,6 +220,7 @@ def _shuffled(score: float, evidence: str) -> Cause:
         ),
         score=score,
         evidence=evidence,
+        change={"labels.pairing": True},
     )
 
 
@@ -269,7 +272,30 @@ def _memorised(trained: list[Examples], recent: Examples, asked: Examples, class
     )
     varied = effective_classes(asked.predictions, classes) - 1
     varied /= max(effective_classes(asked.labels, classes) - 1, 0.05)
-    return learnt and varied > VARIETY and above_guessing(asked, classes) < SIGMAS
+    dependent = _depends(asked, classes)
+    return learnt and varied > VARIETY and not dependent and _many(trained, classes)
+
+
+def _depends(asked: Examples, classes: int) -> bool:
+    """Whether answers in evaluation tell anything of the labels, by chi-square."""
+    inside = (asked.labels >= 0) & (asked.labels < classes) & (asked.predictions < classes)
+    table = np.zeros((classes, classes))
+    np.add.at(table, (asked.labels[inside], asked.predictions[inside]), 1)
+    table = table[table.sum(1) > 0][:, table.sum(0) > 0]
+    expected = table.sum(1, keepdims=True) * table.sum(0) / max(table.sum(), 1)
+    freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
+    if not freedom or above_guessing(asked, classes) >= SIGMAS:
+        return above_guessing(asked, classes) >= SIGMAS
+    statistic = float(((table - expected) ** 2 / expected).sum())
+    # Wilson and Hilferty (1931): the cube root is nearly normal.
+    root = (statistic / freedom) ** (1 / 3)
+    return (root - 1 + 2 / (9 * freedom)) / math.sqrt(2 / (9 * freedom)) > SIGMAS
+
+
+def _many(trained: list[Examples], classes: int) -> bool:
+    """Whether there were photos enough that evaluation would profit from true labels."""
+    marks = joined(trained).fingerprints
+    return not len(marks) or len(np.unique(marks)) >= PHOTOS_A_CLASS * classes
 
 
 def _nothing_learnt(

@@ -17,6 +17,7 @@ from houndsight.debugger.optimisation import (
     peak_rate,
     rounded,
     smoothed_loss,
+    value_limit,
     weight_ratios,
 )
 from houndsight.debugger.rules.base import Rule
@@ -100,7 +101,7 @@ def _causes(history: History, rate: float, better: float, usual: float) -> tuple
     limit = clipped_at(history)
     # Adam and its like undo any constant factor of the gradient.
     if math.isfinite(limit) and not adaptive(history.structure):
-        return (_clipped(limit), low)
+        return (_clipped(limit, value_limit(history)), low)
     if epsilon is None or float(epsilon) < LARGE_EPSILON:
         return (low,)
     drowned = Cause(
@@ -114,12 +115,12 @@ def _causes(history: History, rate: float, better: float, usual: float) -> tuple
     return (drowned, low)
 
 
-def _clipped(limit: float) -> Cause:
+def _clipped(limit: float, value: float) -> Cause:
     return Cause(
         name="gradient-clipping-wrong",
         text=f"Gradients are clipped to a length of {number(limit)} at nearly every step.",
         fix="Clip at 1, or not at all.",
         score=0.85,
         evidence=f"The gradient's length is {number(limit)} to three digits at most steps.",
-        change={"clip_norm": 1.0},
+        change={"clip_value": 1.0} if value else {"clip_norm": 1.0},
     )

@@ -9,6 +9,7 @@ import numpy as np
 
 from houndsight.debugger.conditions import Evaluation, evaluations, figure, held, line_plot, number
 from houndsight.debugger.history import History
+from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Parameter, Rule
 from houndsight.debugger.rules.selection import SELECTION
 from houndsight.findings import Cause, Finding, Severity
@@ -17,6 +18,7 @@ __all__ = ["Overfit", "training_at"]
 
 WORSE, GAP, LOST = 1.25, 0.15, 0.02
 ERRORS = 3.0
+A_CLASS = 30
 
 
 class Overfit(Rule):
@@ -25,10 +27,11 @@ class Overfit(Rule):
     Condition, by evaluations, of which there must be three: the validation loss is 1.25 times
     its lowest or more, and by three standard errors, while the training loss between the two has
     not risen. It is a warning when that held at the last two evaluations and the validation
-    accuracy has also fallen by 2 points and three standard errors from its best, or when training
-    accuracy is at least 15 points and three standard errors above it and the validation loss is
-    three times the training loss; otherwise a remark, since a confident network's loss may rise
-    while its accuracy stays.
+    accuracy has also fallen by 2 points and three standard errors from its best, in both; or when
+    training accuracy is at least 15 points and three standard errors above it, the validation
+    loss is three times the training loss, and there were photos enough to learn from (30 a
+    class that came): with fewer a gap is all that can be had. Otherwise a remark, since a
+    confident network's loss may rise while its accuracy stays.
 
     With a parameter set: (validation loss - training loss) / training loss, both as means
     between two evaluations, is above `ratio_threshold` at more than `patience` evaluations in a
@@ -100,7 +103,7 @@ class Overfit(Rule):
         low, last = passes[best], passes[-1]
         train_loss, train_accuracy = training_at(history, passes, len(passes) - 1)
         # One bad evaluation, at a high learning rate, is chance.
-        grave = mask[-2:].all() and self._grave(passes, train_loss, train_accuracy)
+        grave = mask[-2:].all() and self._grave(history, passes, train_loss, train_accuracy)
         gap = train_accuracy - last.accuracy
         evidence = (
             f"Training accuracy is {train_accuracy:.1%}, validation accuracy {last.accuracy:.1%}."
@@ -128,16 +131,30 @@ class Overfit(Rule):
         before, after = (training_at(history, passes, i)[0] for i in (best, index))
         return bool(after <= 1.05 * before)
 
-    def _grave(self, passes: list[Evaluation], train_loss: float, train_accuracy: float) -> bool:
+    def _grave(
+        self,
+        history: History,
+        passes: list[Evaluation],
+        train_loss: float,
+        train_accuracy: float,
+    ) -> bool:
         last = passes[-1]
         if not np.isfinite(last.accuracy):
             return bool(last.loss > 2 * min(e.loss for e in passes))
         known = [e for e in passes if np.isfinite(e.accuracy)]
         top = max(known, key=lambda e: e.accuracy)
         error = np.hypot(top.accuracy_error, last.accuracy_error)
-        fell = top.accuracy - last.accuracy > max(LOST, ERRORS * error)
+        late = max(e.accuracy for e in known[-2:])
+        fell = top.accuracy - late > max(LOST, ERRORS * error)
         gap = train_accuracy - last.accuracy > max(GAP, ERRORS * last.accuracy_error)
-        return bool(fell or (gap and last.loss > 3 * train_loss))
+        return bool(fell or (gap and last.loss > 3 * train_loss and _enough(history)))
+
+
+def _enough(history: History) -> bool:
+    """Whether there are photos enough, where that can be told."""
+    marks = history.batches(Group.EXAMPLES, Statistic.FINGERPRINT).together()
+    labels = history.batches(Group.LABELS).together()
+    return len(np.unique(marks)) >= A_CLASS * max(len(np.unique(labels)), 1)
 
 
 def training_at(history: History, passes: list[Evaluation], index: int) -> tuple[float, float]:

@@ -32,8 +32,9 @@ class Overtraining(Rule):
     Condition: of six evaluations or more over half come after the lowest validation loss, none
     of them lower, and the training loss between evaluations has not fallen by 1 % of its first
     value in the last third of them. It is a warning when validation accuracy has meanwhile
-    fallen by 3 points and three standard errors from its best, in a training that learnt
-    something (its loss fell by a tenth); else a remark on lost time.
+    fallen by 3 points and three standard errors from its best, at each of the last two
+    evaluations, in a training that learnt something (its loss fell by a tenth); else a remark on
+    lost time.
 
     With a parameter set: the training loss has had no new lowest value, by more than `delta`,
     for `patience_train` of its steps, and the validation loss none for `patience_validation`
@@ -98,7 +99,9 @@ class Overtraining(Rule):
         if scored:
             top, last = max(scored, key=lambda e: e.accuracy), scored[-1]
             error = np.hypot(top.accuracy_error, last.accuracy_error)
-            if top.accuracy - last.accuracy > max(LOST, ERRORS * error):
+            # One bad evaluation at the end is chance.
+            late = max(e.accuracy for e in scored[-2:])
+            if top.accuracy - late > max(LOST, ERRORS * error):
                 did = progress(history)
                 # Chance moves the accuracy of a network that has learnt nothing.
                 severity = Severity.WARNING if did and did.surely else Severity.INFO

@@ -11,8 +11,9 @@ from houndsight.debugger.history import History, Series
 from houndsight.debugger.optimisation import fresh_share, loss_plot, weight_names
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
-from houndsight.findings import Cause, Finding, Severity
-from houndsight.wording import number, plural
+from houndsight.debugger.rules.standing_still import standing_still
+from houndsight.findings import Finding, Severity
+from houndsight.wording import plural
 
 __all__ = ["ParametersNotUpdated"]
 
@@ -69,7 +70,7 @@ class ParametersNotUpdated(Rule):
                 f"change in {plural(len(updates), 'recorded step')}: {', '.join(names[:3])}"
                 f"{' …' if len(names) > 3 else ''}."
             ),
-            causes=_causes(history, reason, names),
+            causes=standing_still(history, reason, names),
             count=len(names),
             first_step=int(updates.steps[0]),
             last_step=int(updates.steps[-1]),
@@ -103,12 +104,22 @@ def _reason(history: History, name: str) -> str:
     if module is not None and module.order is None and history.structure.in_order():
         return "unused"
     gradient = history.series(Group.GRADIENTS, Statistic.NORM)
+    if _thrown_away(history, gradient):
+        return "thrown away"
     norms = gradient.of(name)
     if not len(norms):
         return "rounding"
     if not np.isfinite(norms).any():
         return "no gradient"
     return "zero gradient" if np.nanmax(norms) == 0 else "rounding"
+
+
+def _thrown_away(history: History, gradient: Series) -> bool:
+    """Whether outputs got a gradient at every step and no parameter kept one."""
+    rows = history.scalar("gradient_rows").values
+    reached = len(rows) >= JUDGED_STEPS and float((rows > 0).mean()) >= STILL
+    norms = np.nan_to_num(gradient.values)
+    return reached and float((norms == 0).all(axis=1).mean() if len(norms) else 1.0) >= STILL
 
 
 def _group_rate(history: History, group: int) -> float:
@@ -128,81 +139,3 @@ def _group_rate(history: History, group: int) -> float:
         return float(known.max())
     rate = groups[group].get("lr") if group < len(groups) else None
     return float(rate) if rate is not None else math.nan
-
-
-def _causes(history: History, reason: str, names: Sequence[str]) -> tuple[Cause, ...]:
-    if reason == "rate":
-        fresh = fresh_share(history, names) > 0.5
-        fresh_text = " They were never trained." if fresh else ""
-        better = "the head's" if fresh else "a tenth of the head's"
-        return (
-            Cause(
-                name="backbone-frozen",
-                text=f"The learning rate of their group is 0.{fresh_text}",
-                fix=f"Give that group a learning rate, such as {better}.",
-                score=0.9,
-                evidence="The group's learning rate was 0 at every recorded step.",
-                change={"group_learning_rate_factor": 1.0 if fresh else 0.1},
-            ),
-        )
-    if reason == "unused":
-        return (
-            Cause(
-                name="unused-module",
-                text="Their module was never called in a forward pass.",
-                fix="Remove the module, or call it in forward.",
-                score=0.8,
-            ),
-        )
-    if reason == "no gradient":
-        return (
-            Cause(
-                name="detached",
-                text="No gradient reaches them: .detach(), .data, torch.no_grad() or NumPy cut it.",
-                fix="Let the loss depend on them by tensor operations outside torch.no_grad().",
-                score=0.9,
-                evidence="Their .grad was never there although they ask for gradients.",
-            ),
-        )
-    if reason == "zero gradient":
-        return (
-            Cause(
-                name="dead-units",
-                text="Their gradient is exactly 0: the units after them are dead or saturated.",
-                fix=(
-                    "Lower the learning rate, leave PyTorch's initialisation as it is, and use "
-                    "BatchNorm or LeakyReLU."
-                ),
-                score=0.7,
-                evidence="The gradient's length is 0 at every recorded step.",
-            ),
-            Cause(
-                name="learning-rate-too-high",
-                text="An early step that was too large may have killed the units.",
-                fix="Start with a tenth of the learning rate.",
-                score=0.4,
-                change={"learning_rate_factor": 0.1},
-            ),
-        )
-    rate = history.scalar("learning_rate").values
-    known = rate[np.isfinite(rate)]
-    return (
-        Cause(
-            name="learning-rate-too-low",
-            text="The steps are so small that adding them changes no bit of the weights.",
-            fix="Raise the learning rate a hundred times or more, or keep the weights in float32.",
-            score=0.7,
-            evidence=(
-                f"They have gradients, and the learning rate is {number(float(known.max()))}."
-                if len(known)
-                else "They have gradients."
-            ),
-            change={"learning_rate_factor": 100.0},
-        ),
-        Cause(
-            name="parameters-not-in-optimizer",
-            text="optimizer.step() is not called, or the weights are overwritten after it.",
-            fix="Call optimizer.step() after loss.backward(), and copy nothing back after it.",
-            score=0.4,
-        ),
-    )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from houndsight.debugger.examples import shares
 from houndsight.debugger.history import History
 from houndsight.debugger.inputs import (
     InputFigures,
@@ -29,6 +30,7 @@ EXAMPLES = 48
 SWAP_SHARE = 0.2
 SWAP_SHIFT = 0.1
 SWAP_ERRORS = 5.0
+OTHER_MIX = 0.15
 
 
 class PreprocessingDiffers(Rule):
@@ -39,7 +41,9 @@ class PreprocessingDiffers(Rule):
     Condition: over at least 48 examples of each, the means of a channel are more than half a
     standard deviation apart, or the standard deviations differ by more than 1.7 times: more than
     jitter, erasing, padding and mixup do. Where photos come back unchanged in training, so that
-    nothing augments them, a quarter of a deviation or 1.25 times is enough. Or the channels'
+    nothing augments them, and show the same classes as evaluation's, a quarter of a deviation or
+    1.25 times is enough. Where it is training's photos that vary more and come in ever new
+    versions, their augmentation is what goes too far. Or the channels'
     means and deviations fit those of training five times better in another order, where the
     difference is at least five standard errors and a tenth of a deviation (red and blue
     exchanged).
@@ -65,9 +69,12 @@ class PreprocessingDiffers(Rule):
         if min(example_count(history), example_count(history, mode)) < EXAMPLES:
             return
         shift, scale = _apart(trained, asked)
-        bounds = (PLAIN_SHIFT, PLAIN_SCALE) if _plain(history) else (SHIFT, SCALE)
+        alike = _plain(history) and not _other_classes(history)
+        bounds = (PLAIN_SHIFT, PLAIN_SCALE) if alike else (SHIFT, SCALE)
         if shift > bounds[0] or scale > bounds[1]:
-            cause = _differences(trained, asked)
+            wider = not _plain(history) and scale > bounds[1] and shift <= bounds[0]
+            wider = wider and bool((trained.std > asked.std).all())
+            cause = _augmented(trained, asked) if wider else _differences(trained, asked)
             yield _finding(trained, asked, (shift, scale), bounds, cause)
             return
         order = _order(trained, asked)
@@ -88,6 +95,16 @@ def _plain(history: History) -> bool:
     """Whether photos come back unchanged in training, so that there is no augmentation."""
     marks = history.batches(Group.EXAMPLES, Statistic.FINGERPRINT).together()
     return len(marks) > 0 and len(np.unique(marks)) < REPEATED * len(marks)
+
+
+def _other_classes(history: History) -> bool:
+    """Whether evaluation has another mix of classes, and so other photos."""
+    labels = [history.batches(Group.LABELS, mode=m).together() for m in (Mode.TRAIN, Mode.EVAL)]
+    if not all(len(one) for one in labels):
+        return False
+    width = int(max(one.max() for one in labels)) + 1
+    mixes = [shares(one.astype(np.int64), width) for one in labels]
+    return float(np.abs(mixes[0] - mixes[1]).sum()) / 2 > OTHER_MIX
 
 
 def _mode(history: History) -> Mode:
@@ -121,6 +138,19 @@ def _order(trained: InputFigures, asked: InputFigures) -> tuple[int, ...]:
     shift = float((np.abs(trained.mean - asked.mean) / trained.std).max())
     clear = shift > SWAP_SHIFT and errors.max() > SWAP_ERRORS
     return best if clear and distance(best) < SWAP_SHARE * same else ()
+
+
+def _augmented(trained: InputFigures, asked: InputFigures) -> Cause:
+    return Cause(
+        name="augmentation-too-strong",
+        text="Augmentation changes the training photos so much that they no longer look like those "
+        "of evaluation.",
+        fix="Augment less: look at a batch of augmented photos, and keep what a person still "
+        "recognises.",
+        score=0.92,
+        evidence=f"Training: {trained.said()}. Evaluation: {asked.said()}.",
+        change={"augmentation": "none"},
+    )
 
 
 def _differences(trained: InputFigures, asked: InputFigures) -> Cause:

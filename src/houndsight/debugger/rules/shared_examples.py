@@ -15,7 +15,7 @@ from houndsight.wording import plural
 
 __all__ = ["SharedExamples"]
 
-LEAST = 0.01
+LEAST, FEW = 0.02, 5
 WHOLE = 0.98
 PART_OF_TRAINING = 0.3
 
@@ -24,8 +24,9 @@ class SharedExamples(Rule):
     """Photos of the evaluation were also trained on, so that the measured accuracy is partly that
     of memory.
 
-    Condition: of the different examples evaluated, 1 % or more (at least two) have the same
-    fingerprint as one of training: the same values at the places sampled. Fewer are a remark.
+    Condition: of the different examples evaluated, 2 % or more (at least five) have the same
+    fingerprint as one of training: the same values at the places sampled. Fewer are a remark,
+    since they move the accuracy by less than chance does.
     Batches that are wholly of training photos are taken for a deliberate look at the training
     accuracy when there are other batches too, and they cover 30 % of the training photos;
     without others everything that is evaluated was trained on. Photos that were augmented in
@@ -59,7 +60,7 @@ class SharedExamples(Rule):
     def _finding(self, steps: Integers, shared: int, examples: int) -> Finding:
         share = shared / examples
         everything = share >= WHOLE
-        grave = share >= LEAST and shared > 1
+        grave = share >= LEAST and shared >= FEW
         return Finding(
             rule=self.name,
             where="evaluation",

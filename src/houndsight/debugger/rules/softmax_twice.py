@@ -105,7 +105,7 @@ class SoftmaxTwice(Rule):
                     ),
                     score=activation.score,
                     evidence=activation.sign[0].upper() + activation.sign[1:] + ".",
-                    change={"remove": activation.name},
+                    change={"remove": _module(history) or activation.name},
                 ),
             ),
             count=int(held.sum()),
@@ -115,6 +115,13 @@ class SoftmaxTwice(Rule):
             threshold=SHARE,
             plot=line_plot(loss.steps, {"loss": loss.values[:, 0]}) if len(loss) else {},
         )
+
+
+def _module(history: History) -> str:
+    """The kind of what is called last, after the head; empty where the head is last."""
+    called = history.structure.in_order()
+    last = called[-1] if called else None
+    return "" if last is None or last.name == history.structure.head else last.kind
 
 
 def _holds(held: npt.NDArray[np.bool_]) -> bool:

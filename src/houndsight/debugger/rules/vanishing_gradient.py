@@ -29,6 +29,7 @@ __all__ = ["VanishingGradient"]
 WINDOW = 20
 SMALL, TINY = 1e-4, 1e-6
 RECOVERING = 2.0
+SIDE = 0.02
 
 
 class VanishingGradient(Rule):
@@ -38,7 +39,8 @@ class VanishingGradient(Rule):
     weight's gradient is under 1e-4 of the largest among the learnable weights for two blocks,
     or under 1e-6 of it or exactly 0 for one, and it is not growing back by a factor of two from
     block to block (as it does behind a head that begins with zeros). It is a warning when the
-    gradient is 0 or under 1e-6, or the loss has not surely fallen; else a remark. When the loss
+    loss has not surely fallen, or when the gradient is 0 or under 1e-6 and the layer has 2 % or
+    more of all weights; else a remark. When the loss
     is at rest near 0 all gradients shrink alike, which no ratio sees. A bias before BatchNorm,
     frozen layers and parameters outside the optimizer are left out by the recorded structure.
 
@@ -113,7 +115,8 @@ class VanishingGradient(Rule):
             if when is None:
                 continue
             measured = float(np.median(own[small]))
-            grave = poor or bool(tiny.any())
+            # A dead gate beside the main path takes nothing from a network that learns.
+            grave = poor or (bool(tiny.any()) and _share(history, name) >= SIDE)
             findings.append(
                 Finding(
                     rule=self.name,
@@ -168,3 +171,9 @@ class VanishingGradient(Rule):
             )
         )
         return tuple(sorted(causes, key=lambda cause: -cause.score))
+
+
+def _share(history: History, name: str) -> float:
+    """Of all learnable weights, those that this parameter holds."""
+    sizes = {p.name: float(np.prod(p.shape)) for p in history.structure.learnable()}
+    return sizes.get(name, 0.0) / max(sum(sizes.values()), 1.0)

@@ -1,0 +1,102 @@
+"""Sigmoids between the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from houndsight.debugger.conditions import progress
+from houndsight.debugger.history import History
+from houndsight.debugger.optimisation import loss_plot
+from houndsight.debugger.rules.base import Rule
+from houndsight.findings import Cause, Finding, Severity
+
+__all__ = ["HiddenSigmoid"]
+
+LAYERS = 2
+STEPS = 60
+SLOW = 0.7
+ACTIVATIONS = (
+    "ReLU",
+    "LeakyReLU",
+    "PReLU",
+    "ReLU6",
+    "ELU",
+    "SELU",
+    "CELU",
+    "GELU",
+    "SiLU",
+    "Mish",
+    "Hardswish",
+    "Softplus",
+    "Tanh",
+)
+
+
+class HiddenSigmoid(Rule):
+    """The hidden layers end in sigmoids, each of which passes on at most a quarter of the
+    gradient and gives outputs around 0.5 whatever the photo, so that learning is slow.
+
+    Condition: two or more of the modules called before the head are sigmoids and none is another
+    activation (the gates of squeeze-and-excitation stand beside ReLUs and do not count). It is a
+    warning when after 60 steps the training loss has lost less than 70 % of what it was, else a
+    remark.
+
+    Source: Glorot and Bengio, Understanding the difficulty of training deep feedforward neural
+    networks (2010).
+    """
+
+    name = "HiddenSigmoid"
+
+    def evaluate(self, history: History) -> Iterable[Finding]:
+        """One finding for the network."""
+        called = history.structure.in_order()
+        names = [module.name for module in called]
+        head = history.structure.head
+        before = called[: names.index(head)] if head in names else called
+        kinds = [_plain(module.kind) for module in before]
+        squashed = [m.name for m, k in zip(before, kinds, strict=True) if k == "sigmoid"]
+        others = {kind.lower() for kind in ACTIVATIONS}
+        if len(squashed) < LAYERS or any(kind in others for kind in kinds):
+            return []
+        did = progress(history, least=STEPS)
+        slow = did is not None and did.fallen < SLOW
+        fallen = did.fallen if did is not None else float("nan")
+        said = (
+            f" and the loss has fallen by {max(fallen, 0):.0%} in {did.steps:,} steps"
+            if did is not None
+            else ""
+        )
+        return [
+            Finding(
+                rule=self.name,
+                where=squashed[0],
+                severity=Severity.WARNING if slow else Severity.INFO,
+                title=f"All {len(squashed)} hidden activations are sigmoids{said}.",
+                causes=(
+                    Cause(
+                        name="vanishing-gradient-depth",
+                        text="A sigmoid's slope is a quarter at most, and its outputs are never "
+                        "centred.",
+                        fix="Take ReLU or GELU between the layers; keep the sigmoid for outputs "
+                        "that are probabilities.",
+                        score=0.92,
+                        evidence=f"{len(squashed)} sigmoids leave 1/{4 ** len(squashed):,} of "
+                        "the gradient at most.",
+                        change={"activation": "relu"},
+                    ),
+                ),
+                first_step=0,
+                last_step=history.last_step,
+                count=len(squashed),
+                measured=fallen if np.isfinite(fallen) else None,
+                threshold=SLOW,
+                plot=loss_plot(history),
+                examples=tuple(squashed[:8]),
+            )
+        ]
+
+
+def _plain(kind: str) -> str:
+    return kind.lower().removesuffix("()")

@@ -1,0 +1,153 @@
+"""What comes back to the outputs is not the gradient of the batch's mean loss."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from houndsight.debugger.history import History
+from houndsight.debugger.optimisation import adaptive, known_scalar, line_plot, weight_ratios
+from houndsight.debugger.rules.base import Rule
+from houndsight.findings import Cause, Finding, Severity
+from houndsight.wording import number
+
+__all__ = ["LossGradient"]
+
+STEPS = 5
+EARLY = 20
+ALIGNED = 0.9
+SCALED = 8.0
+LARGE_STEP = 0.03
+FEW_ROWS, LEAST_BATCH = 0.4, 4
+
+
+class LossGradient(Rule):
+    """What the optimizer follows is not the gradient of the loss of the batch: the loss is
+    negated, so that the training unlearns; it is multiplied or summed, so that every step is that
+    many times longer; or only a few examples of a batch have a part in it.
+
+    Condition, over the first 20 recorded steps, five at least, of the gradient that came back to
+    the network's outputs, set beside the gradient (p - y) / n of the mean cross-entropy of the
+    same outputs and labels: the two point in opposite directions (a median cosine below -0.9);
+    or in the same one (above 0.9), eight times longer or more, which is a warning for an optimizer
+    that does not divide by the gradient's size (SGD) when the median weight's first updates are
+    above 0.03 of its length, else a remark; or, of batches of four and more, at most 40 % of the
+    examples get any gradient.
+
+    Source: ours; the gradient of softmax and cross-entropy is p - y (Bridle, 1990).
+    """
+
+    name = "LossGradient"
+
+    def evaluate(self, history: History) -> Iterable[Finding]:
+        """One finding for the sign or the length, one for the examples."""
+        yield from self._length(history)
+        yield from self._rows(history)
+
+    def _length(self, history: History) -> Iterable[Finding]:
+        scale, alignment = (_early(history, f"gradient_{name}") for name in ("scale", "alignment"))
+        if min(len(scale), len(alignment)) < STEPS:
+            return
+        times, cosine = float(np.median(scale)), float(np.median(alignment))
+        if cosine < -ALIGNED:
+            yield self._finding(history, "sign", Severity.ERROR, _negated(times), times, 0.0)
+        elif cosine > ALIGNED and times > SCALED:
+            middle = weight_ratios(history)[1][:STEPS]
+            large = len(middle) > 0 and float(np.median(middle)) > LARGE_STEP
+            grave = large and not adaptive(history.structure)
+            severity = Severity.WARNING if grave else Severity.INFO
+            said = _scaled(history, times)
+            yield self._finding(history, "length", severity, said, times, SCALED)
+
+    def _rows(self, history: History) -> Iterable[Finding]:
+        rows, sizes = _early(history, "gradient_rows"), known_scalar(history, "batch_size")[1]
+        micro = known_scalar(history, "micro_batches")[1]
+        if min(len(rows), len(sizes), len(micro)) < STEPS:
+            return
+        batch = float(np.median(sizes) / max(np.median(micro), 1))
+        share = float(np.median(rows))
+        if batch >= LEAST_BATCH and 0 < share <= FEW_ROWS:
+            said = _few(round(share * batch), round(batch))
+            yield self._finding(history, "examples", Severity.WARNING, said, share, FEW_ROWS)
+
+    def _finding(
+        self,
+        history: History,
+        where: str,
+        severity: Severity,
+        said: tuple[str, Cause],
+        measured: float,
+        threshold: float,
+    ) -> Finding:
+        title, cause = said
+        loss = history.scalar("loss")
+        return Finding(
+            rule=self.name,
+            where=where,
+            severity=severity,
+            title=title,
+            causes=(cause,),
+            first_step=int(loss.steps[0]) if len(loss) else None,
+            last_step=history.last_step,
+            count=max(len(loss), 1),
+            measured=measured,
+            threshold=threshold,
+            plot=line_plot(loss.steps, {"loss": loss.of("loss")}),
+        )
+
+
+def _early(history: History, name: str) -> np.ndarray:
+    return known_scalar(history, name)[1][:EARLY]
+
+
+def _negated(times: float) -> tuple[str, Cause]:
+    title = (
+        f"The gradient at the outputs is {number(times)} times that of the loss: the optimizer "
+        "climbs the loss instead of descending it."
+    )
+    return title, Cause(
+        name="loss-negated",
+        text="What is differentiated is the loss with its sign changed.",
+        fix="Take the minus away from the loss before backward(), or set maximize=False.",
+        score=0.97,
+        evidence="It points exactly against the gradient of the mean cross-entropy.",
+        change={"loss.sign": 1},
+    )
+
+
+def _scaled(history: History, times: float) -> tuple[str, Cause]:
+    loss = history.structure.loss
+    summed = loss is not None and loss.settings.get("reduction") == "sum"
+    title = f"The gradient at the outputs is {number(times)} times that of the mean loss" + (
+        ", since the loss is summed over the batch." if summed else "."
+    )
+    change = {"loss.reduction": "mean"} if summed else {"loss.factor": 1.0}
+    return title, Cause(
+        name="wrong-loss",
+        text="The loss is the sum over the batch and not the mean."
+        if summed
+        else f"The loss is multiplied by {number(times)} before backward().",
+        fix='Use reduction="mean", so that steps do not grow with the batch.'
+        if summed
+        else f"Leave the factor out, or divide the learning rate by {number(times)}.",
+        score=0.95,
+        evidence="Both point the same way; only the length differs.",
+        change=change,
+    )
+
+
+def _few(examples: int, batch: int) -> tuple[str, Cause]:
+    title = (
+        f"Only about {max(examples, 1)} of the {batch} examples of a batch get a gradient: the "
+        "others have no part in the loss."
+    )
+    return title, Cause(
+        name="data-cut-short",
+        text="The loss is taken of a part of the batch.",
+        fix="Give the loss all outputs and labels of the batch; look for an index such as "
+        "outputs[0], or a mask that leaves most examples out.",
+        score=0.95,
+        evidence="The gradient at the outputs is exactly 0 in all other rows.",
+        change={"loss.examples": None},
+    )

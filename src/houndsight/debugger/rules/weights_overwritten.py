@@ -1,0 +1,128 @@
+"""Weights that something other than the optimizer changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from houndsight.debugger.conditions import line_plot
+from houndsight.debugger.history import History
+from houndsight.debugger.optimisation import weight_names
+from houndsight.debugger.record import Group, Statistic
+from houndsight.debugger.rules.base import Rule
+from houndsight.findings import Cause, Finding, Severity
+from houndsight.wording import number, plural
+
+__all__ = ["WeightsOverwritten"]
+
+LEAST_JUMP = 0.005
+BEYOND = 1.5
+WINDOW = 8
+MOST_WEIGHTS = 0.6
+TIMES = 2
+STEPS = 20
+AS_DRAWN = 0.05
+
+
+class WeightsOverwritten(Rule):
+    """Between two steps of the optimizer something else changes the weights: they are drawn anew,
+    loaded again, clamped or copied back, and what was learnt until then is gone.
+
+    Condition: from one step to the next the lengths of more than 60 % of the weights change by
+    more than their updates can account for: by 1.5 times the largest update that was recorded
+    within eight steps, and by half a percent of their length, twice or more. A sum of two
+    vectors differs in length from one of them by no more than the other's length, so no update
+    does that. A single time, as when the best weights are loaded, is passed over.
+
+    Source: ours, by the triangle inequality.
+    """
+
+    name = "WeightsOverwritten"
+
+    def evaluate(self, history: History) -> Iterable[Finding]:
+        """One finding for the training."""
+        names = weight_names(history.structure)
+        lengths = history.series(Group.PARAMETERS, Statistic.NORM).only(names)
+        updates = history.series(Group.UPDATES, Statistic.RATIO).only(lengths.names)
+        if len(lengths) < STEPS or lengths.names != updates.names or not len(updates):
+            return []
+        jump = _jumps(lengths.values)
+        reach = _reach(lengths.steps[:-1], updates.steps, updates.values)
+        beyond = (jump > LEAST_JUMP) & (jump > BEYOND * reach)
+        share = beyond.mean(axis=1)
+        # Steps that were not recorded add up their updates.
+        follow = np.diff(lengths.steps) == 1
+        at = np.flatnonzero(follow & (share > MOST_WEIGHTS))
+        if len(at) < TIMES:
+            return []
+        steps = lengths.steps[at + 1]
+        back = np.abs(lengths.values[at + 1] / lengths.values[0] - 1)
+        drawn = bool(np.nanmedian(back) < AS_DRAWN)
+        total = np.sqrt(np.nansum(lengths.values**2, axis=1))
+        often = f"every {number(float(np.median(np.diff(steps))))} steps, " if len(at) > 2 else ""
+        return [
+            Finding(
+                rule=self.name,
+                where="",
+                severity=Severity.ERROR if drawn else Severity.WARNING,
+                title=(
+                    f"The weights changed {plural(len(at), 'time')} between two steps, {often}"
+                    f"first at step {int(steps[0])}, by up to "
+                    f"{number(float(np.nanmax(jump[at])))} of their length, which no step of the "
+                    "optimizer did."
+                ),
+                causes=(_drawn(len(at)) if drawn else _changed(len(at)),),
+                first_step=int(steps[0]),
+                last_step=int(steps[-1]),
+                count=len(at),
+                measured=float(np.nanmedian(jump[at])),
+                threshold=LEAST_JUMP,
+                plot=line_plot(lengths.steps, {"weights": total}, y_label="length"),
+            )
+        ]
+
+
+def _jumps(lengths: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(n - 1, weights) relative change of the length to the next step."""
+    with np.errstate(all="ignore"):
+        jump = np.abs(np.diff(lengths, axis=0)) / np.maximum(np.abs(lengths[:-1]), 1e-12)
+    return np.where(np.isfinite(jump), jump, 0.0)
+
+
+def _reach(
+    steps: npt.NDArray[Any], at: npt.NDArray[Any], ratios: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """(n, weights) the largest update recorded within `WINDOW` steps; infinite without any."""
+    known = np.where(np.isfinite(ratios), ratios, np.inf)
+    first = np.searchsorted(at, steps - WINDOW)
+    last = np.searchsorted(at, steps + WINDOW, side="right")
+    rows = [
+        known[a:b].max(axis=0) if b > a else np.full(known.shape[1], np.inf)
+        for a, b in zip(first, last, strict=True)
+    ]
+    return np.stack(rows)
+
+
+def _drawn(times: int) -> Cause:
+    return Cause(
+        name="weights-redrawn",
+        text="The model is made, initialised or loaded anew within the training loop.",
+        fix="Make the model, initialise it and load weights once, before the loop over epochs.",
+        score=0.96,
+        evidence=f"{times} times the weights went back to the length that they began with.",
+        change={"model.made": "once"},
+    )
+
+
+def _changed(times: int) -> Cause:
+    return Cause(
+        name="weights-overwritten",
+        text="Code after optimizer.step() clamps the weights or copies others over them.",
+        fix="Look for clamp_, copy_, load_state_dict or .data in the training loop.",
+        score=0.92,
+        evidence=f"{times} times their length changed by more than the update's.",
+        change={"weights.overwritten": False},
+    )
