@@ -77,18 +77,10 @@ def make_app(
 
 
 def _s3_of(platform: Platform, verifier: Verifier) -> AsgiApp:
-    try:
-        module = importlib.import_module("houndsight.aws.s3.app")
-    except ModuleNotFoundError as error:
-        if error.name != "houndsight.aws.s3.app":
-            raise
-        return _no_s3
-    app: AsgiApp = module.S3App(platform.objects, verifier)
+    from houndsight.aws.s3.app import S3App
+
+    app: AsgiApp = S3App(platform.objects, verifier)
     return app
-
-
-async def _no_s3(_: Scope, __: Receive, send: Send) -> None:
-    await _send(send, Outgoing(status=501))
 
 
 class ControlPlane:

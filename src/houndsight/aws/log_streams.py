@@ -12,9 +12,10 @@ from pathlib import Path
 
 from houndsight.aws.platform import Platform
 from houndsight.jobs.engine import LogLine, LogPage
+from houndsight.jobs.local.logs import read_page
 from houndsight.jobs.states import Kind, NotFoundError
 
-__all__ = ["LogSource", "LogStream", "StreamReader", "TrainingJobLogs"]
+__all__ = ["EndpointLogs", "LogSource", "LogStream", "StreamReader", "TrainingJobLogs"]
 
 PAGE_LINES = 1_000
 EVENT_BYTES = 262_144
@@ -119,6 +120,50 @@ def _stream(job: str, log: Path, created: float) -> LogStream:
         owner=job,
         host=host,
     )
+
+
+class EndpointLogs(LogSource):
+    """`/aws/sagemaker/Endpoints/NAME`, streams `VARIANT/i-…`; they outlive the endpoint."""
+
+    PREFIX = "/aws/sagemaker/Endpoints/"
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+
+    def groups(self) -> Sequence[tuple[str, int]]:
+        """A group for each endpoint that has begun to write."""
+        logs = sorted(self._platform.home.endpoints.glob("*/logs"))
+        return [(self.PREFIX + path.parent.name, _made_ms(path)) for path in logs]
+
+    def streams(self, group: str, prefix: str) -> list[LogStream] | None:
+        """A stream for each start of each worker."""
+        name = group.removeprefix(self.PREFIX)
+        # Only names that stand there: what a client writes never becomes a path.
+        if group == name or group not in dict(self.groups()):
+            return None
+        folder = self._platform.home.endpoint(name).logs
+        return sorted(
+            LogStream(
+                name=f"{log.parent.parent.name}/{log.parent.name}",
+                created_ms=_made_ms(log.parent),
+                last_ms=int(log.stat().st_mtime * 1000),
+                owner=name,
+                host=f"{log.parent.parent.name}/{log.parent.name}",
+            )
+            for log in folder.glob("*/*/log")
+            if f"{log.parent.parent.name}/{log.parent.name}".startswith(prefix)
+        )
+
+    def read(self, group: str, stream: LogStream, offset: int, limit: int) -> LogPage:
+        """Lines of the worker's log."""
+        del group
+        variant, _, started = stream.host.partition("/")
+        folder = self._platform.home.endpoint(stream.owner).stream(variant, started)
+        return read_page(folder, offset, limit, ended=False)
+
+
+def _made_ms(path: Path) -> int:
+    return int(path.stat().st_ctime * 1000)
 
 
 class StreamReader:

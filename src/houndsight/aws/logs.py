@@ -14,6 +14,7 @@ from houndsight.aws.log_streams import (
     EVENT_BYTES,
     OVERHEAD_BYTES,
     PAGE_BYTES,
+    EndpointLogs,
     LogSource,
     LogStream,
     StreamReader,
@@ -42,7 +43,8 @@ class LogsService(Service):
 
     def __init__(self, platform: Platform, sources: Sequence[LogSource] | None = None) -> None:
         self._platform = platform
-        self._sources = [TrainingJobLogs(platform)] if sources is None else list(sources)
+        usual: list[LogSource] = [TrainingJobLogs(platform), EndpointLogs(platform)]
+        self._sources = usual if sources is None else list(sources)
         self._reader = StreamReader()
 
     @operation("DescribeLogGroups")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from houndsight.aws.keys import KeyRing
 from houndsight.errors import require_extra
@@ -64,13 +64,6 @@ class Platform:
         self.jobs.close()
 
 
-class _NoJobs:
-    store: Any
-
-    def __getattr__(self, _: str) -> Any:
-        return lambda *_, **__: None
-
-
 def build_platform(home: PlatformHome) -> Platform:
     """The platform whose state lies in `home`, with the local engine.
 
@@ -78,17 +71,12 @@ def build_platform(home: PlatformHome) -> Platform:
         MissingExtraError: the extra `platform` is not installed.
     """
     require_extra("sqlalchemy", what="The platform", extra="platform")
+    from houndsight.jobs.local.engine import LocalEngine
     from houndsight.jobs.objects import ObjectStore
+    from houndsight.jobs.service import JobService
     from houndsight.jobs.store import JobStore
 
     home.root.mkdir(parents=True, exist_ok=True)
     objects = ObjectStore(home.objects, account=ACCOUNT)
-    try:
-        from houndsight.jobs.local.engine import LocalEngine
-        from houndsight.jobs.service import JobService
-    except ImportError:  # until they are there
-        jobs: Any = _NoJobs()
-        jobs.store = JobStore.open(home.database)
-        return Platform(home=home, keys=KeyRing(home.keys), objects=objects, jobs=jobs)
     jobs = JobService(home, JobStore.open(home.database), objects, LocalEngine(home))
     return Platform(home=home, keys=KeyRing(home.keys), objects=objects, jobs=jobs)
