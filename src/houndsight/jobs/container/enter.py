@@ -26,6 +26,7 @@ __all__ = ["enter", "main"]
 
 _NEWNS, _NEWUTS, _NEWUSER = 0x00020000, 0x04000000, 0x10000000
 _BIND, _REC, _SLAVE = 0x1000, 0x4000, 0x80000
+_SET_PDEATHSIG, _GET_PDEATHSIG = 1, 2
 
 
 def enter(plan_path: str | os.PathLike[str]) -> None:
@@ -63,6 +64,7 @@ def main(argv: list[str]) -> int:
 
 def _make_namespace(plan: Mapping[str, Any]) -> None:
     user, group = os.geteuid(), os.getegid()
+    dying = _death_signal(), os.getppid()
     as_root = plan["namespace"] == "root"
     if as_root:
         _unshare(_NEWNS | _NEWUTS)
@@ -80,6 +82,7 @@ def _make_namespace(plan: Mapping[str, Any]) -> None:
     if not as_root:
         _unshare(_NEWUSER)
         _map_identity(user, 0, group, 0)
+        _die_with_parent(*dying)
 
 
 def _cover_opt(ml: str) -> None:
@@ -125,6 +128,21 @@ def _map_identity(user: int, outer_user: int, group: int, outer_group: int) -> N
     ):
         with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123
             file.write(text)
+
+
+def _death_signal() -> int:
+    """The signal that this process gets when its parent dies, 0 for none."""
+    number = ctypes.c_int()
+    _libc.prctl(_GET_PDEATHSIG, ctypes.byref(number), 0, 0, 0)
+    return number.value
+
+
+def _die_with_parent(number: int, parent: int) -> None:
+    """Ask for that signal again, which a new user namespace makes undone."""
+    if number:
+        _libc.prctl(_SET_PDEATHSIG, ctypes.c_ulong(number), 0, 0, 0)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), number)
 
 
 def _print_file(path: str) -> None:

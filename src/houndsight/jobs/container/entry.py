@@ -119,7 +119,7 @@ def _through_shell(
     """
     line = command_line(words)
     shell = next((sh for sh in ("/bin/bash", "/usr/bin/bash") if Path(sh).exists()), "/bin/sh")
-    argv = (shell, "-c", f"exec {line}")
+    argv: tuple[str, ...] = (shell, "-c", f"exec {line}")
     if not has_shell_syntax(words):
         argv = tuple(_as_the_shell_would(words))
     return Entry(

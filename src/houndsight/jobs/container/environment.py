@@ -85,9 +85,10 @@ def job_variables(host: Host, python_path: list[str], processes: int) -> dict[st
         "HOUNDSIGHT_JOB_NAME": spec.name,
         "HOUNDSIGHT_JOB_HOST": host.name,
         "HOUNDSIGHT_JOB_ML": host.ml,
+        "HOUNDSIGHT_JOB_SAID": str(host.job.path / "said"),
     }
-    if legacy.name and legacy.version:
-        variables["HOUNDSIGHT_JOB_LEGACY"] = legacy.version
+    is_pytorch = "pytorch" in legacy.name and legacy.version
+    variables["HOUNDSIGHT_JOB_LEGACY"] = legacy.version if is_pytorch else "current"
     return variables
 
 

@@ -104,6 +104,7 @@ class _Preparation:
         fetch_source(self.hosts, self.objects, self.views)
         site = self._install()
         torch_home = make_torch_home(self.folder.path / "torch")
+        (self.folder.path / "said").mkdir(exist_ok=True)
         return [self._command(host, site, torch_home) for host in self.hosts]
 
     def say(self, text: str) -> None:

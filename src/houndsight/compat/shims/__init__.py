@@ -1,0 +1,1 @@
+"""The shims of `houndsight.compat.legacy`, one library a file."""
