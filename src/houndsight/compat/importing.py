@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
@@ -88,7 +89,7 @@ class _Last:
         return None if make is None else ModuleSpec(name, _Maker(make), origin="houndsight")
 
 
-class _Maker:
+class _Maker(Loader):
     def __init__(self, make: Callable[[ModuleType], None]) -> None:
         self._make = make
 

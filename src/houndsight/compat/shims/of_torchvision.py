@@ -32,7 +32,8 @@ def restore_model_urls(module: ModuleType) -> None:
     def urls() -> dict[str, str]:
         from torchvision.models import get_model_weights, list_models
 
-        found: dict[str, Any] = {n: get_model_weights(n) for n in list_models(module=module)}
+        here = [name for name in list_models() if name in vars(module)]
+        found: dict[str, Any] = {name: get_model_weights(name) for name in here}
         first = {name: getattr(w, "IMAGENET1K_V1", None) for name, w in found.items()}
         return {name: weights.url for name, weights in first.items() if weights is not None}
 
