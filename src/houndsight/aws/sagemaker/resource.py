@@ -30,6 +30,10 @@ WORDS = {
 }
 """As the errors that clients match call them."""
 DEFAULT_RESULTS = 10
+BY_THE_MINUTE = (
+    " The SDK names tuning jobs by the minute: wait for the next one, or call fit with a job_name."
+)
+"""Tuning jobs are over sooner here than AWS starts one, so people meet this."""
 
 
 class Resource(Service):
@@ -65,12 +69,13 @@ class Resource(Service):
         arn = self.arn(call, kind, name)
         if kind in WORDS:
             return validation_error(f'Cannot create already existing {WORDS[kind]} "{arn}".')
-        what = "Training" if kind == Kind.TRAINING_JOB else "Hyperparameter tuning"
-        return AwsError(
-            "ResourceInUse",
+        training = kind == Kind.TRAINING_JOB
+        what = "Training" if training else "Hyperparameter tuning"
+        text = (
             f"{what} job names must be unique within an AWS account and region, and a"
-            f" {what.lower()} job with this name already exists ({arn}).",
+            f" {what.lower()} job with this name already exists ({arn})."
         )
+        return AwsError("ResourceInUse", text if training else text + BY_THE_MINUTE)
 
     def refuse_existing(self, call: Call, kind: Kind, name: str) -> None:
         """Raise when the name is taken, before anything is kept under it."""

@@ -11,7 +11,7 @@ from houndsight.aws.service import Call, operation
 from houndsight.jobs.request import check_name, training_spec
 from houndsight.jobs.states import ExistsError, Kind, StateError
 from houndsight.jobs.store import Record
-from houndsight.jobs.tuning.earlier import children
+from houndsight.jobs.tuning.earlier import children, with_inherited_metrics
 from houndsight.jobs.tuning.plan import plan_of
 from houndsight.jobs.tuning.states import Progress, TuningState
 from houndsight.jobs.tuning.trials import child_request
@@ -33,7 +33,8 @@ class TuningJobs(Resource):
         check_name(name, longest=LONGEST_NAME, what="name of a tuning job")
         arn = self.arn(call, Kind.TUNING_JOB, name)
         self.refuse_existing(call, Kind.TUNING_JOB, name)
-        self._check_definitions(call, name, arn)
+        request = with_inherited_metrics(self.store, request)
+        self._check_definitions(call, request, name, arn)
         self.store.add_tags(arn, tags_of(request))
         try:
             self.tuning.create(name, arn, request, region=call.region)
@@ -42,12 +43,14 @@ class TuningJobs(Resource):
         self.holding.note(call.access_key, arn)
         return {"HyperParameterTuningJobArn": arn}
 
-    def _check_definitions(self, call: Call, name: str, arn: str) -> None:
+    def _check_definitions(
+        self, call: Call, request: Mapping[str, Any], name: str, arn: str
+    ) -> None:
         """See now whether its training jobs could be started, not at the first trial."""
-        plan = plan_of(name, arn, call.parameters, created=0.0, region=call.region)
+        plan = plan_of(name, arn, request, created=0.0, region=call.region)
         for definition in plan.definitions:
-            request = child_request(plan, definition, {}, number=0, attempt=0)
-            training_spec(request["TrainingJobName"], arn, request, region=call.region)
+            child = child_request(plan, definition, {}, number=0, attempt=0)
+            training_spec(child["TrainingJobName"], arn, child, region=call.region)
 
     @operation("DescribeHyperParameterTuningJob")
     def describe(self, call: Call) -> Mapping[str, Any]:

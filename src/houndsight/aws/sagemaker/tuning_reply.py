@@ -12,7 +12,7 @@ from houndsight.jobs.request import TUNING_MARK
 from houndsight.jobs.states import Kind, NotFoundError
 from houndsight.jobs.store import JobStore, Record
 from houndsight.jobs.tuning.earlier import stored_plan
-from houndsight.jobs.tuning.plan import Plan
+from houndsight.jobs.tuning.plan import OBJECTIVE_KEY, Plan
 from houndsight.jobs.tuning.states import Progress
 from houndsight.jobs.tuning.trials import objective_of, resources_of, tuned_of
 
@@ -29,9 +29,12 @@ def tuning_reply(record: Record, store: JobStore) -> dict[str, Any]:
     reply = {
         **_shared(record, progress),
         "HyperParameterTuningJobConfig": _config(request["HyperParameterTuningJobConfig"], plan),
-        "TrainingJobDefinition": _definition(request.get("TrainingJobDefinition")),
+        "TrainingJobDefinition": _definition(
+            request.get("TrainingJobDefinition"), plan.definitions[0].objective
+        ),
         "TrainingJobDefinitions": [
-            _definition(row) for row in request.get("TrainingJobDefinitions") or ()
+            _definition(row, plan.definition(row["DefinitionName"]).objective)
+            for row in request.get("TrainingJobDefinitions") or ()
         ]
         or None,
         "BestTrainingJob": _best(store, progress.best),
@@ -124,12 +127,16 @@ def _config(config: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     }
 
 
-def _definition(row: Mapping[str, Any] | None) -> dict[str, Any] | None:
+def _definition(row: Mapping[str, Any] | None, objective: str) -> dict[str, Any] | None:
     """A training job definition with what attach reads, `ResourceConfig` above all."""
     if row is None:
         return None
     return {
         **row,
+        "StaticHyperParameters": {
+            **(row.get("StaticHyperParameters") or {}),
+            OBJECTIVE_KEY: objective,
+        },
         "AlgorithmSpecification": {
             "MetricDefinitions": [],
             **(row.get("AlgorithmSpecification") or {}),

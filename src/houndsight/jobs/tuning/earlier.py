@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from houndsight.jobs.request import BadRequestError
 from houndsight.jobs.states import Kind, NotFoundError
@@ -13,7 +14,14 @@ from houndsight.jobs.tuning.standing import best_trial
 from houndsight.jobs.tuning.trials import JobTrial, objective_of, record_of, trial_of
 from houndsight.tuning.history import TrialRecord
 
-__all__ = ["check_parents", "children", "earlier_records", "overall_best", "stored_plan"]
+__all__ = [
+    "check_parents",
+    "children",
+    "earlier_records",
+    "overall_best",
+    "stored_plan",
+    "with_inherited_metrics",
+]
 
 PAGE = 500
 
@@ -53,6 +61,29 @@ def check_parents(store: JobStore, plan: Plan) -> None:
                 f"WarmStartConfig: hyperparameter tuning job {name!r} is {parent.status}; wait"
                 " until it has ended, or stop it."
             )
+
+
+def with_inherited_metrics(store: JobStore, request: Mapping[str, Any]) -> dict[str, Any]:
+    """`request`, with a parent's metric definitions where a warm start has none of its own.
+
+    The SDK's `identical_dataset_and_algorithm_tuner` and `transfer_learning_tuner` leave them out.
+    """
+    request = dict(request)
+    one, warm = request.get("TrainingJobDefinition"), request.get("WarmStartConfig") or {}
+    algorithm = (one or {}).get("AlgorithmSpecification") or {}
+    if one is None or algorithm.get("MetricDefinitions"):
+        return request
+    for row in warm.get("ParentHyperParameterTuningJobs") or ():
+        try:
+            parent = store.get(Kind.TUNING_JOB, str(row["HyperParameterTuningJobName"])).request
+        except NotFoundError:
+            continue
+        theirs = (parent.get("TrainingJobDefinition") or {}).get("AlgorithmSpecification") or {}
+        if theirs.get("MetricDefinitions"):
+            algorithm = {**algorithm, "MetricDefinitions": theirs["MetricDefinitions"]}
+            request["TrainingJobDefinition"] = {**one, "AlgorithmSpecification": algorithm}
+            break
+    return request
 
 
 def earlier_records(store: JobStore, plan: Plan, definition: Definition) -> list[TrialRecord]:
