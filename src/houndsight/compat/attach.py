@@ -52,12 +52,17 @@ def _watcher(orders: Any) -> Any:
     class JobWatcher(Watcher):
         """Gives models SageMaker's hook."""
 
+        def _attach(self, module: nn.Module, args: Any) -> None:
+            self._args = args
+            super()._attach(module, args)
+            self._args = None
+
         def _hook(self, module: nn.Module, folder: Path) -> Any:
             hook = get_hook(create_if_not_exists=True)
             if hook is None or hook.has_registered_module or hook._engine is not None:
                 hook = Hook.create_from_json_file()
             engine = hook.attach(module, folder)
-            hook.begin_step(module)
+            hook.begin_step(module, self._args)
             return engine
 
     return JobWatcher(orders)

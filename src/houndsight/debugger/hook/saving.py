@@ -200,7 +200,8 @@ class Saver:
             before, after = self._wanted(f"{name}_input_0"), self._wanted(f"{name}_output_0")
             if isinstance(module, torch.jit.ScriptModule):
                 continue
-            if before:
+            # The root is called already: what it got is told by whoever began the step.
+            if before and path:
                 taker = Callback(self._input_taker(name, module), self._failed)
                 self._handles.append(module.register_forward_pre_hook(taker))
             if after:

@@ -168,11 +168,11 @@ class Hook(CallbackHook):
         """Whether it has a loss."""
         return self._criterion is not None
 
-    def register_hook(self, module: nn.Module) -> None:
+    def register_hook(self, module: Any) -> None:
         """The same as `register_module`."""
         self.register_module(module)
 
-    def register_module(self, module: nn.Module) -> None:
+    def register_module(self, module: Any) -> None:
         """Watch a model: the root module, as the loop calls it.
 
         Raises:
@@ -194,7 +194,7 @@ class Hook(CallbackHook):
         count = sum(p.numel() for p in module.parameters() if p.requires_grad)
         self.logger.info("Total Trainable Params: %d", count)
 
-    def register_loss(self, loss_module: nn.Module) -> None:
+    def register_loss(self, loss_module: Any) -> None:
         """Watch a criterion.
 
         Raises:
@@ -211,7 +211,7 @@ class Hook(CallbackHook):
         callback = Callback(self._after_loss, self._fail)
         self._handles.append(loss_module.register_forward_hook(callback))
 
-    def set_mode(self, mode: ModeKeys) -> None:
+    def set_mode(self, mode: Any) -> None:
         """What the steps from now on are for.
 
         Raises:
@@ -236,13 +236,11 @@ class Hook(CallbackHook):
     def _before_forward(self, module: nn.Module, args: Any) -> None:
         if module is self._module and not self._off:
             if self._engine is None:
-                self._open(module)
-                assert self._engine is not None
-                self._engine.take_in(args)
-            self.begin_step(module)
+                self._open(module).take_in(args)
+            self.begin_step(module, args)
 
-    def begin_step(self, module: nn.Module) -> None:
-        """The root module is called."""
+    def begin_step(self, module: nn.Module, args: Any) -> None:
+        """The root module is called, with these arguments."""
         if not self._mode_set:
             training = module.training and torch.is_grad_enabled()
             self._enter(ModeKeys.TRAIN if training else ModeKeys.EVAL)
@@ -252,6 +250,7 @@ class Hook(CallbackHook):
         self.mode_steps[ModeKeys.GLOBAL] = self.step
         assert self._saver is not None
         self._saver.begin(self.step, self.mode.name, self.mode_steps[self.mode])
+        self._saver.take_output(type(module).__name__, args, "_input_")
         early, self._early = self._early, []
         for name, value, at in early:
             self._saver.write_value(name, value, at)
@@ -294,8 +293,8 @@ class Hook(CallbackHook):
         )
 
     def _collections_to_save(self) -> list[str]:
-        if CollectionKeys.ALL in self.include_collections and self.save_all:
-            return [CollectionKeys.ALL, *self.include_collections]
+        if CollectionKeys.ALL in self.include_collections:
+            return list(self.get_collections())
         return list(dict.fromkeys(self.include_collections))
 
     def _kept_of(self, collection: Collection) -> Kept:
@@ -346,7 +345,7 @@ class Hook(CallbackHook):
         elif self._writes:
             self._saver.write_value(*saved)
 
-    def record_tensor_value(self, tensor_name: str, tensor_value: Tensor) -> None:
+    def record_tensor_value(self, tensor_name: str, tensor_value: Any) -> None:
         """Save what a function such as `F.cross_entropy` gave, as `<name>_output_0`.
 
         Raises:
@@ -378,7 +377,7 @@ class Hook(CallbackHook):
         """All collections."""
         return self.collection_manager.get_collections()
 
-    def add_collection(self, collection: Collection) -> None:
+    def add_collection(self, collection: Any) -> None:
         """Add one.
 
         Raises:
