@@ -78,6 +78,12 @@ class Engine(ABC):
     def logs(self, handle: Handle, host: str, *, offset: int = 0, limit: int = 1_000) -> LogPage:
         """Lines of a host's log from a byte offset on."""
 
+    def close(self) -> None:  # noqa: B027 - most engines keep nothing for themselves
+        """Let go of what the engine keeps for itself; jobs go on."""
+
+    def warm(self) -> None:  # noqa: B027
+        """A job will come: get ready what takes long."""
+
     @abstractmethod
     def artifacts(self, handle: Handle) -> Mapping[str, str]:
         """S3 URIs of what it has left, by kind: `model`, `output`."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,9 +15,16 @@ from houndsight.jobs.engine import Allotment, Engine, Handle, LogPage
 from houndsight.jobs.instances import advice
 from houndsight.jobs.layout import JobFolder, PlatformHome
 from houndsight.jobs.local.grant import Grant, Limits
-from houndsight.jobs.local.launching import launcher_identity, mark_of
+from houndsight.jobs.local.launching import launcher_file, launcher_identity, mark_of
 from houndsight.jobs.local.logs import read_page
-from houndsight.jobs.local.processes import end_session, is_alive, read_identity, send
+from houndsight.jobs.local.processes import (
+    Detached,
+    end_session,
+    is_alive,
+    read_identity,
+    send,
+    write_identity,
+)
 from houndsight.jobs.machine import Machine
 from houndsight.jobs.settings import JobsSettings
 from houndsight.jobs.spec import TrainingSpec
@@ -57,8 +63,8 @@ class LocalEngine(Engine):
         self.environment = dict(environment or {})
         self._interpreter = tuple(interpreter)
         self._machine = Machine.here(self.settings)
-        self._supervisors: dict[Path, subprocess.Popen[bytes]] = {}
-        self._launcher: subprocess.Popen[bytes] | None = None
+        self._supervisors: dict[Path, Detached] = {}
+        self._launcher: Detached | None = None
         self._deaths: dict[Path, list[float]] = {}
         self._looked: dict[Path, float] = {}
         self._read: dict[Path, tuple[tuple[int, int], JobStatus]] = {}
@@ -71,21 +77,13 @@ class LocalEngine(Engine):
             return
         self.home.root.mkdir(parents=True, exist_ok=True)
         idle_s = self.settings.launcher_minutes * 60
-        with (self.home.root / "launcher.log").open("ab") as log:
-            self._launcher = subprocess.Popen(
-                [
-                    *(part for part in self._interpreter if part != "-P"),
-                    "-m",
-                    "houndsight.jobs.local.launcher",
-                    str(self.home.root),
-                    str(idle_s),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.home.root,
-                start_new_session=True,
-            )
+        # Not with -P: Python would hand it on to the processes that scripts start.
+        interpreter = [part for part in self._interpreter if part != "-P"]
+        command = ["-m", "houndsight.jobs.local.launcher", str(self.home.root), str(idle_s)]
+        log = self.home.root / "launcher.log"
+        self._launcher = Detached([*interpreter, *command], log=log, cwd=self.home.root)
+        # Known at once: a supervisor waits for it instead of importing PyTorch a second time.
+        write_identity(launcher_file(self.home), self._launcher.pid)
 
     def start(self, spec: TrainingSpec, folder: JobFolder, allotment: Allotment) -> Handle:
         """Write the job's folder and start its supervisor; a second call finds the first's job."""
@@ -95,6 +93,8 @@ class LocalEngine(Engine):
             # Written last: a folder with a specification is whole.
             spec.write(folder.spec)
         handle = {"engine": self.name, "folder": str(folder.path)}
+        if not spec.entrypoint:
+            self.warm()
         self._keep_supervised(folder)
         return handle
 
@@ -170,16 +170,12 @@ class LocalEngine(Engine):
         if started is not None and self._died_too_often(folder):
             self._give_up(folder)
             return
-        with folder.messages.open("ab") as messages:
-            self._supervisors[folder.path] = subprocess.Popen(
-                [*self._interpreter, "-m", "houndsight.jobs.local.supervisor", str(folder.path)],
-                stdin=subprocess.DEVNULL,
-                stdout=messages,
-                stderr=messages,
-                cwd=folder.path,
-                env={**os.environ, **self.environment},
-                start_new_session=True,
-            )
+        self._supervisors[folder.path] = Detached(
+            [*self._interpreter, "-m", "houndsight.jobs.local.supervisor", str(folder.path)],
+            log=folder.messages,
+            cwd=folder.path,
+            environment={**os.environ, **self.environment},
+        )
 
     def _died_too_often(self, folder: JobFolder) -> bool:
         now = time.monotonic()

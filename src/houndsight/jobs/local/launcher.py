@@ -28,7 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from houndsight.jobs.layout import HostFolder, JobFolder, PlatformHome
-from houndsight.jobs.local.launching import STUB, launcher_socket, read_launch, who_asks
+from houndsight.jobs.local.launching import (
+    STUB,
+    launcher_file,
+    launcher_socket,
+    read_launch,
+    who_asks,
+)
 from houndsight.jobs.local.processes import write_identity
 from houndsight.jobs.local.script import run_script
 from houndsight.jobs.local.stub import SIGNALS, become_stub, claim, open_stdio, protect_others
@@ -151,7 +157,7 @@ def main(argv: list[str]) -> None:
     except BlockingIOError:
         return
     listener = _listen(home)
-    write_identity(home.root / "launcher.json")
+    write_identity(launcher_file(home))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for name in IMPORTED:
         importlib.import_module(name)

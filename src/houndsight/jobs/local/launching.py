@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,13 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from houndsight._version import __version__
 from houndsight.jobs.layout import JobFolder, PlatformHome
-from houndsight.jobs.local.processes import boot_id, is_alive, read_identity
+from houndsight.jobs.local.processes import Detached, boot_id, is_alive, read_identity
 
 if TYPE_CHECKING:
     from houndsight.jobs.container.command import HostCommand
 
 __all__ = [
     "launch_file",
+    "launcher_file",
     "launcher_identity",
     "launcher_socket",
     "mark_of",
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 FORMAT = 1
+LISTEN_SECONDS = 10.0
 STUB = Path(__file__).with_name("stub.py")
 SOCKET = "launcher.sock"
 LAUNCHER_SECONDS = 40.0
@@ -91,15 +92,7 @@ def mark_of(folder: JobFolder) -> str:
 def start_afresh(folder: JobFolder, host: str) -> None:
     """Start a host's stub, which starts its command."""
     command = [sys.executable, "-I", "-S", str(STUB), str(folder.path), host]
-    with folder.messages.open("ab") as messages:
-        subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=messages,
-            stderr=messages,
-            start_new_session=True,
-            cwd=folder.path,
-        )
+    Detached(command, log=folder.messages, cwd=folder.path)
 
 
 def start_by_launcher(home: PlatformHome, folder: JobFolder, host: str) -> str:
@@ -112,17 +105,30 @@ def start_by_launcher(home: PlatformHome, folder: JobFolder, host: str) -> str:
         return "there is no launcher"
     request = {**who_asks(), "folder": str(folder.path), "host": host}
     try:
-        with (
-            socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection,
-            launcher_socket(home) as address,
-        ):
-            connection.settimeout(LAUNCHER_SECONDS)
-            connection.connect(address)
+        with _connected(home) as connection:
             connection.sendall(json.dumps(request).encode() + b"\n")
             answer = json.loads(connection.makefile("rb").readline())
     except (OSError, ValueError) as error:
         return f"the launcher did not answer: {error}"
     return str(answer.get("refused", "")) if isinstance(answer, dict) else "no answer"
+
+
+def _connected(home: PlatformHome) -> socket.socket:
+    """A launcher that was started just now may not listen yet."""
+    deadline = time.monotonic() + LISTEN_SECONDS
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(LAUNCHER_SECONDS)
+        try:
+            with launcher_socket(home) as address:
+                connection.connect(address)
+        except (FileNotFoundError, ConnectionRefusedError):
+            connection.close()
+            if time.monotonic() > deadline or not is_alive(launcher_identity(home)):
+                raise
+            time.sleep(0.05)
+        else:
+            return connection
 
 
 def who_asks() -> Mapping[str, str]:
@@ -132,7 +138,12 @@ def who_asks() -> Mapping[str, str]:
 
 def launcher_identity(home: PlatformHome) -> dict[str, Any] | None:
     """Which process is the launcher."""
-    return read_identity(home.root / "launcher.json")
+    return read_identity(launcher_file(home))
+
+
+def launcher_file(home: PlatformHome) -> Path:
+    """Says which process is the launcher."""
+    return home.root / "launcher.json"
 
 
 @contextmanager

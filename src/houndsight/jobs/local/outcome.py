@@ -39,6 +39,7 @@ def outcome_of(spec: TrainingSpec, folder: JobFolder, exits: Mapping[str, HostEx
     """The job's end; where it was a failure, it is told in the log, too."""
     ending = read_ending(folder)
     failed = {name: end for name, end in exits.items() if end.status != 0}
+    failed = _first_to_fail(failed, ending)
     code = next(iter(failed.values())).shell_code if failed else 0
     if ending is not None and ending.why in (Why.DISK, Why.LOG):
         return Outcome(JobState.FAILED, ending.text, code)
@@ -50,7 +51,7 @@ def outcome_of(spec: TrainingSpec, folder: JobFolder, exits: Mapping[str, HostEx
     lost = [name for name, end in failed.items() if end.lost]
     if lost:
         return Outcome(JobState.FAILED, _why_lost(folder, lost[0]), code)
-    return Outcome(JobState.FAILED, _reason(spec, folder, _first_to_fail(failed, ending)), code)
+    return Outcome(JobState.FAILED, _reason(spec, folder, failed), code)
 
 
 def _first_to_fail(failed: Mapping[str, HostExit], ending: Ending | None) -> dict[str, HostExit]:

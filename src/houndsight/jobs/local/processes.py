@@ -6,23 +6,60 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from houndsight.files import write_atomic
 from houndsight.jobs.local.stub import boot_id, identity, process_table, start_time
 
-__all__ = ["boot_id", "end_session", "is_alive", "read_identity", "send", "write_identity"]
+__all__ = [
+    "Detached",
+    "boot_id",
+    "end_session",
+    "is_alive",
+    "read_identity",
+    "send",
+    "write_identity",
+]
 
 END_SECONDS = 10.0
 """How long killed processes may take to vanish."""
 
 
-def write_identity(path: Path) -> None:
-    """Say in `path`, by rename, who this process is."""
-    write_atomic(path, json.dumps({"format": 1, **identity(os.getpid())}).encode())
+class Detached(subprocess.Popen[bytes]):
+    """A process in a session of its own that is meant to outlive this one."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        cwd: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        with log.open("ab") as file:
+            super().__init__(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                cwd=cwd,
+                env=environment,
+                start_new_session=True,
+            )
+
+    def __del__(self) -> None:
+        """Letting go of it is no mistake."""
+        with contextlib.suppress(Exception):
+            self.poll()
+
+
+def write_identity(path: Path, pid: int | None = None) -> None:
+    """Say in `path`, by rename, who a process is; without `pid` this one."""
+    write_atomic(path, json.dumps({"format": 1, **identity(pid or os.getpid())}).encode())
 
 
 def read_identity(path: Path) -> dict[str, Any] | None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import atexit
 import builtins
+import contextlib
+import ctypes
+import gc
 import importlib
+import io
 import os
 import random
 import sys
+import threading
 import time
+import traceback
 import types
 from collections.abc import Mapping
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from houndsight.jobs.container.enter import enter
 from houndsight.jobs.local.stub import die_with
@@ -21,16 +28,18 @@ __all__ = ["run_script"]
 
 EXIT_NO_SCRIPT = 2
 """As Python's own when it cannot open its script."""
+EXIT_NOT_FLUSHED = 120
+"""As Python's own when its output cannot be written at the end."""
 
 
-def run_script(command: Mapping[str, Any], stub: int) -> None:
-    """Take on the job's environment and run the script as `__main__`; ends with SystemExit.
+def run_script(command: Mapping[str, Any], stub: int) -> NoReturn:
+    """Take on the job's environment, run the script as `__main__`, and end the process.
 
     Args:
         command: a host's entry of `launch.json`.
         stub: this process's parent, with which it dies.
     """
-    fork = command["fork"]
+    fork, before = command["fork"], frozenset(sys.modules)
     inherited = os.environ.get("PYTHONPATH", "")
     try:
         enter(fork["plan"])
@@ -49,27 +58,29 @@ def run_script(command: Mapping[str, Any], stub: int) -> None:
     importlib.invalidate_caches()
     _seed()
     _set_threads()
-    _run_sitecustomize()
-    _run(script, fork["script"])
+    code = 0
+    try:
+        _run_sitecustomize()
+        _run(script, fork["script"])
+    except SystemExit as end:
+        code = _code_of(end)
+    _leave(code, before)
 
 
 def _open_streams() -> None:
     unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
     encoding, _, errors = os.environ.get("PYTHONIOENCODING", "").partition(":")
-    sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
+    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
     for number, name in ((1, "stdout"), (2, "stderr")):
-        raw = open(  # noqa: SIM115
-            number,
-            "w",
+        stream = io.TextIOWrapper(
+            io.BufferedWriter(io.FileIO(number, "w", closefd=False)),
             encoding=encoding or "utf-8",
-            errors=errors or ("backslashreplace" if number == 2 else "surrogateescape"),
+            errors=errors or ("surrogateescape" if number == 1 else "backslashreplace"),
             line_buffering=number == 2,
-            closefd=False,
+            write_through=unbuffered,
         )
-        if unbuffered:
-            raw.reconfigure(write_through=True)
-        setattr(sys, name, raw)
-        setattr(sys, f"__{name}__", raw)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _search_path(script: str, inherited: str) -> list[str]:
@@ -103,9 +114,11 @@ def _run_sitecustomize() -> None:
         sys.modules.pop(name, None)
     try:
         importlib.import_module("sitecustomize")
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         if error.name != "sitecustomize":
-            raise
+            traceback.print_exc()
+    except Exception:
+        traceback.print_exc()
 
 
 def _run(path: str, said: str) -> None:
@@ -132,3 +145,37 @@ def _run(path: str, said: str) -> None:
             trace = trace.tb_next
         sys.excepthook(type(error), error.with_traceback(trace), trace)
         sys.exit(1)
+
+
+def _code_of(end: SystemExit) -> int:
+    if end.code is None or isinstance(end.code, int):
+        return (end.code or 0) & 0xFF
+    print(end.code, file=sys.stderr)
+    return 1
+
+
+def _say_nothing(_: Any) -> None:
+    return None
+
+
+def _leave(code: int, inherited: frozenset[str]) -> NoReturn:
+    """End the process as Python ends it (`Py_FinalizeEx`), but for what the launcher imported.
+
+    Taking PyTorch's own modules apart would copy 200 MB of shared memory first, to no end.
+    """
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    # Daemon threads still run; that their modules vanish is no news.
+    threading.excepthook = _say_nothing
+    for name in [name for name in sys.modules if name not in inherited or name == "__main__"]:
+        with contextlib.suppress(AttributeError, KeyError):
+            sys.modules.pop(name).__dict__.clear()
+    gc.collect()
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
+    except OSError:
+        code = code or EXIT_NOT_FLUSHED
+    ctypes.CDLL(None).fflush(None)
+    os._exit(code)
