@@ -102,9 +102,11 @@ def _write(member: Member, path: Path, room: int, name: str) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     with member.open() as source, path.open("wb") as file:
         while block := source.read(_COPY_BYTES):
-            written += len(block)
-            if written > room:
+            if written + len(block) > room:
                 raise ContainerError(f"{name} unpacks to more than its headers say; refused.")
+            if not written and block.startswith(b"#!"):
+                path.chmod(0o755)
+            written += len(block)
             file.write(block)
     return written
 

@@ -42,7 +42,7 @@ def failure_reason(
         return _cut(f"AlgorithmError: {written}, exit code: {_shell_code(exit_codes, host)}")
     code = exit_codes.get(host.name, 1)
     error = last_error(_tail(host.log))
-    message = error or _signal_text(code) or "the script wrote no error"
+    message = error or _signal_text(code) or _last_line(_tail(host.log))
     parts = [message, *filter(None, (_signal_extra(code, error), note))]
     failed = Failed(message, _tail(host.log), spec, _no_private_folder(host))
     advice = replacement_for(message) or hint_for(failed)
@@ -59,6 +59,13 @@ def last_error(log: str) -> str:
         if _ERROR.match(line) or _USAGE.match(line) or _SHELL.match(line):
             return _whole(lines, number)
     return ""
+
+
+def _last_line(log: str) -> str:
+    """What `sys.exit("no photos")` prints, say."""
+    lines = [line.strip() for line in log.splitlines() if line.strip() and _OURS not in line]
+    said = log.partition("Invoking script with the following command:")[2].strip().splitlines()[1:]
+    return lines[-1][:MAX_ERROR_CHARACTERS] if lines and any(said) else "the script wrote no error"
 
 
 def _whole(lines: list[str], number: int) -> str:
