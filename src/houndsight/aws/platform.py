@@ -71,6 +71,7 @@ def build_platform(home: PlatformHome) -> Platform:
         MissingExtraError: the extra `platform` is not installed.
     """
     require_extra("sqlalchemy", what="The platform", extra="platform")
+    from houndsight.jobs.endpoints import EndpointService
     from houndsight.jobs.local.engine import LocalEngine
     from houndsight.jobs.objects import ObjectStore
     from houndsight.jobs.service import JobService
@@ -79,4 +80,14 @@ def build_platform(home: PlatformHome) -> Platform:
     home.root.mkdir(parents=True, exist_ok=True)
     objects = ObjectStore(home.objects, account=ACCOUNT)
     jobs = JobService(home, JobStore.open(home.database), objects, LocalEngine(home))
-    return Platform(home=home, keys=KeyRing(home.keys), objects=objects, jobs=jobs)
+    endpoints = EndpointService(
+        home, jobs.store, region=REGION, account=ACCOUNT, reserve=jobs.reserve_memory
+    )
+    return Platform(
+        home=home,
+        keys=KeyRing(home.keys),
+        objects=objects,
+        jobs=jobs,
+        endpoints=endpoints,
+        attached=[endpoints],
+    )

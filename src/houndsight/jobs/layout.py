@@ -7,7 +7,7 @@ from pathlib import Path
 
 from houndsight.config import state_home
 
-__all__ = ["EndpointFolder", "HostFolder", "JobFolder", "PlatformHome"]
+__all__ = ["EndpointFolder", "HostFolder", "JobFolder", "PlatformHome", "VariantFolder"]
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,103 @@ class JobFolder:
 
 
 @dataclass(frozen=True)
-class EndpointFolder:
-    """An endpoint's folder. Its supervisor owns it; the control plane reads."""
+class VariantFolder:
+    """What one production variant of an endpoint runs from."""
 
     path: Path
+
+    @property
+    def ml(self) -> Path:
+        """What its workers see as `/opt/ml`."""
+        return self.path / "ml"
+
+    @property
+    def model(self) -> Path:
+        """`/opt/ml/model`: the unpacked archive."""
+        return self.ml / "model"
+
+    @property
+    def code(self) -> Path:
+        """`/opt/ml/model/code`: the handlers."""
+        return self.model / "code"
+
+    @property
+    def prepared(self) -> Path:
+        """What its workers execute; written, by rename, when all of it is in place."""
+        return self.path / "prepared.json"
+
+    @property
+    def attempts(self) -> Path:
+        """A folder for each start of each worker: `w0-1`, `w0-2`, `w1-1` …"""
+        return self.path / "attempts"
+
+
+@dataclass(frozen=True)
+class EndpointFolder:
+    """An endpoint's folder. Its supervisor owns it; the control plane reads.
+
+    `wanted` and `delete` alone are the control plane's: what it asks for.
+    """
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+        return self.path.name
+
+    @property
+    def wanted(self) -> Path:
+        """What is asked (`EndpointSpec`), by rename."""
+        return self.path / "wanted.json"
+
+    @property
+    def delete(self) -> Path:
+        """Its presence asks the supervisor to stop everything and leave."""
+        return self.path / "delete"
+
+    @property
+    def current(self) -> Path:
+        """What is in service (`EndpointSpec`), by rename."""
+        return self.path / "current.json"
+
+    @property
+    def status(self) -> Path:
+        """Where it stands and where its workers listen (`EndpointState`), by rename."""
+        return self.path / "status.json"
+
+    @property
+    def supervisor(self) -> Path:
+        """Pid, start time and boot id of the supervisor."""
+        return self.path / "supervisor.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held (`flock`) by the supervisor: there are never two."""
+        return self.path / "supervisor.lock"
+
+    @property
+    def messages(self) -> Path:
+        """What the supervisor itself has to say."""
+        return self.path / "supervisor.log"
+
+    @property
+    def generations(self) -> Path:
+        """A folder for each configuration that was put in service."""
+        return self.path / "generations"
+
+    @property
+    def logs(self) -> Path:
+        """The workers' logs; they stay when the endpoint is deleted."""
+        return self.path / "logs"
+
+    def variant(self, generation: int, name: str) -> VariantFolder:
+        """The folder of a variant; the name was checked by the API."""
+        return VariantFolder(self.generations / str(generation) / name)
+
+    def stream(self, variant: str, stream: str) -> HostFolder:
+        """One log stream of a variant."""
+        return HostFolder(self.logs / variant / stream)
 
 
 @dataclass(frozen=True)
@@ -160,6 +253,11 @@ class PlatformHome:
         """The folder of a training job. The name was checked by the API."""
         return JobFolder(self.root / "training-jobs" / name)
 
+    @property
+    def endpoints(self) -> Path:
+        """The folder of all endpoints, for the owner's eyes: environments hold secrets."""
+        return self.root / "endpoints"
+
     def endpoint(self, name: str) -> EndpointFolder:
         """The folder of an endpoint."""
-        return EndpointFolder(self.root / "endpoints" / name)
+        return EndpointFolder(self.endpoints / name)
