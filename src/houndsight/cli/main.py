@@ -15,16 +15,20 @@ from houndsight.cli.compare import compare
 from houndsight.cli.config import config
 from houndsight.cli.doctor import doctor
 from houndsight.cli.down import down
+from houndsight.cli.endpoints import endpoints
 from houndsight.cli.env import env
 from houndsight.cli.exec import exec_command
 from houndsight.cli.findings import findings
 from houndsight.cli.help import Command, Group
+from houndsight.cli.jobs import jobs
 from houndsight.cli.keys import keys
+from houndsight.cli.logs import logs
 from houndsight.cli.notebook import notebook
 from houndsight.cli.predict import predict
 from houndsight.cli.report import report
 from houndsight.cli.run import run
 from houndsight.cli.serve import serve
+from houndsight.cli.stop import stop
 from houndsight.cli.up import up
 from houndsight.cli.watch import watch
 from houndsight.errors import HoundsightError
@@ -59,7 +63,7 @@ for command in (run, check, predict, serve, compare, report, findings, doctor, c
 # What follows the script's name is the script's.
 app.command(cls=Command, context_settings={"allow_interspersed_args": False})(watch)
 app.command("exec", cls=Command, context_settings={"allow_interspersed_args": False})(exec_command)
-for command in (up, down, env, notebook):
+for command in (up, down, env, notebook, jobs, logs, stop, endpoints):
     app.command(cls=Command)(command)
 app.add_typer(keys)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from houndsight.config import resolve
 from houndsight.errors import RunError
 from houndsight.jobs.engine import Allotment, Engine, Handle, LogPage
 from houndsight.jobs.instances import advice
@@ -59,7 +60,7 @@ class LocalEngine(Engine):
         interpreter: Sequence[str] = (sys.executable, "-P"),
     ) -> None:
         self.home = home
-        self.settings = settings or JobsSettings()
+        self.settings = settings or resolve(JobsSettings).value
         self.environment = dict(environment or {})
         self._interpreter = tuple(interpreter)
         self._machine = Machine.here(self.settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -10,12 +11,21 @@ from houndsight.jobs.layout import HostFolder
 from houndsight.jobs.local.logs import HEAD_BYTES, LINE_BYTES, TimeIndex, left_out_until, shorten
 from houndsight.jobs.local.metrics import Line, MetricReader
 
-__all__ = ["LogFollower"]
+__all__ = ["LogFollower", "note_growth"]
 
 CHUNK_BYTES = 4 << 20
 """Most that is looked through at once, so that limits are kept while a script prints a gigabyte."""
 SLACK_BYTES = 32 << 20
 """How much a log may outgrow its limit until it is shortened again."""
+
+
+def note_growth(host: HostFolder) -> None:
+    """Give a time to what was added to the log after its last follower had ended."""
+    index = TimeIndex(host.log_times)
+    with contextlib.suppress(OSError):
+        end = host.log.stat().st_size
+        if end > index.last_end():
+            index.add(end, int(time.time() * 1000))
 
 
 class LogFollower:

@@ -36,9 +36,11 @@ class TimeIndex:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._last_ms = 0
 
     def add(self, end: int, time_ms: int) -> None:
-        """All before byte `end` was there at `time_ms`."""
+        """All before byte `end` was there at `time_ms`; a clock that is put back stands still."""
+        self._last_ms = time_ms = max(time_ms, self._last_ms or self._last_row()[1])
         with self._path.open("ab") as file:
             torn = file.tell() % ROW_BYTES
             if torn:
@@ -47,12 +49,15 @@ class TimeIndex:
 
     def last_end(self) -> int:
         """Up to where times are known."""
+        return self._last_row()[0]
+
+    def _last_row(self) -> tuple[int, int]:
         try:
             with self._path.open("rb") as file:
                 rows = os.fstat(file.fileno()).st_size // ROW_BYTES
-                return _row(file.fileno(), rows - 1)[0] if rows else 0
+                return _row(file.fileno(), rows - 1) if rows else (0, 0)
         except FileNotFoundError:
-            return 0
+            return (0, 0)
 
     def times(self, offsets: Sequence[int], otherwise: int) -> list[int]:
         """When the bytes at these offsets, in order, were there; `otherwise` where unknown."""
@@ -91,15 +96,21 @@ def _row(descriptor: int, number: int) -> tuple[int, int]:
 
 
 def read_page(host: HostFolder, offset: int, limit: int, *, ended: bool) -> LogPage:
-    """At most `limit` lines from a byte offset on; an unfinished last line only once it `ended`."""
+    """At most `limit` lines from a byte offset on.
+
+    Until it `ended`, only whole lines, and only those whose time is known for good: who reads on
+    by the last time, as CloudWatch's clients do, must not meet a time that changes.
+    """
+    index = TimeIndex(host.log_times)
+    known = index.last_end()
     try:
         with host.log.open("rb") as file:
             status = os.fstat(file.fileno())
-            lines, end = _lines(file.fileno(), max(0, offset), limit, status.st_size, ended=ended)
+            stop = status.st_size if ended else min(status.st_size, known)
+            lines, end = _lines(file.fileno(), max(0, offset), limit, stop, ended=ended)
     except FileNotFoundError:
         return LogPage([], offset)
-    now = int(status.st_mtime * 1000)
-    times = TimeIndex(host.log_times).times([at for at, _ in lines], now)
+    times = index.times([at for at, _ in lines], int(status.st_mtime * 1000))
     return LogPage([LogLine(t, text, at) for t, (at, text) in zip(times, lines, strict=True)], end)
 
 

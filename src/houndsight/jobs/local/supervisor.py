@@ -22,6 +22,7 @@ from houndsight.errors import HoundsightError
 from houndsight.jobs.layout import JobFolder, PlatformHome
 from houndsight.jobs.local.attendance import Attendance
 from houndsight.jobs.local.ending import Why, read_ending
+from houndsight.jobs.local.following import note_growth
 from houndsight.jobs.local.grant import Grant
 from houndsight.jobs.local.launching import launch_file, read_launch, write_launch
 from houndsight.jobs.local.outcome import Outcome, outcome_of
@@ -167,6 +168,8 @@ class Supervisor:
         self._end(Outcome(JobState.FAILED, reason, self.status.now.exit_code))
 
     def _end(self, outcome: Outcome) -> None:
+        for name in self.spec.hosts:
+            note_growth(self.folder.host(name))
         self.status.move(
             outcome.state,
             ENDED_MESSAGES[outcome.state],

@@ -1,0 +1,82 @@
+"""`houndsight jobs`: what was trained and tuned, what runs and what waits."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from houndsight.cli.records import age, open_store
+
+if TYPE_CHECKING:
+    from houndsight.jobs.store import JobStore, Record
+
+__all__ = ["jobs"]
+
+STATUSES = ("InProgress", "Completed", "Failed", "Stopping", "Stopped")
+
+
+def jobs(
+    status: Annotated[
+        str, typer.Option(metavar="STATUS", help=f"Only those: {', '.join(STATUSES)}.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Show at most this many.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
+) -> None:
+    """List training and tuning jobs, the newest first."""
+    from houndsight.errors import SettingError
+
+    if status and status not in STATUSES:
+        raise SettingError(f"--status is {status!r}; it must be one of {', '.join(STATUSES)}.")
+    rows = [_row(record) for record in _newest(open_store(), status, limit)]
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row))
+        return
+    _print(rows)
+
+
+def _newest(store: JobStore, status: str, limit: int) -> list[Record]:
+    from houndsight.jobs.states import Kind
+
+    found: list[Record] = []
+    for kind in (Kind.TRAINING_JOB, Kind.TUNING_JOB):
+        found += store.list(kind, status=status, descending=True, limit=limit).records
+    return sorted(found, key=lambda record: record.created, reverse=True)[:limit]
+
+
+def _row(record: Record) -> dict[str, Any]:
+    detail = record.detail
+    said = detail.get("waiting_for") or detail.get("failure_reason") or ""
+    state = detail.get("state", "")
+    return {
+        "name": record.name,
+        "kind": record.kind.value,
+        "status": record.status,
+        "state": "" if state == record.status else state,
+        "created": record.created,
+        "parent": record.parent,
+        "says": said,
+    }
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    if not rows:
+        console.print("No jobs.")
+        return
+    table = Table(box=box.SIMPLE, show_edge=False)
+    for heading in ("job", "status", "begun", ""):
+        table.add_column(heading, no_wrap=heading == "job")
+    for row in rows:
+        name = row["name"] + (" (tuning)" if row["kind"] == "tuning-job" else "")
+        state = row["status"] + (f", {row['state']}" if row["state"] else "")
+        says = " ".join(str(row["says"]).split())[:200]
+        table.add_row(escape(name), state, f"{age(row['created'])} ago", escape(says))
+    console.print(table)

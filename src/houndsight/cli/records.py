@@ -1,0 +1,68 @@
+"""What the commands about jobs and endpoints share: the store, a record by name, times."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from houndsight.cli.platform import home
+from houndsight.errors import HoundsightError, require_extra
+from houndsight.wording import did_you_mean, duration
+
+if TYPE_CHECKING:
+    from houndsight.jobs.states import Kind
+    from houndsight.jobs.store import JobStore, Record
+
+__all__ = ["age", "find_record", "open_store"]
+
+LOOKED_AT = 1_000
+"""How many of the newest records are looked through for the beginning of a name."""
+
+
+def open_store() -> JobStore:
+    """The store, whether or not the control plane runs.
+
+    Raises:
+        HoundsightError: there is none yet.
+    """
+    place = home()
+    require_extra("sqlalchemy", what="The platform", extra="platform")
+    from houndsight.jobs.schema import VARIABLE
+    from houndsight.jobs.store import JobStore
+
+    if not place.database.exists() and not os.environ.get(VARIABLE):
+        raise HoundsightError(
+            f"There are no jobs in {place.root} yet: houndsight up starts the platform."
+        )
+    return JobStore.open(place.database)
+
+
+def find_record(store: JobStore, name: str, *kinds: Kind) -> Record:
+    """The record of that name, or the only one whose name begins so.
+
+    Raises:
+        HoundsightError: there is none, or there are several.
+    """
+    from houndsight.jobs.states import NotFoundError
+
+    newest: list[Record] = []
+    for kind in kinds:
+        try:
+            return store.get(kind, name)
+        except NotFoundError:
+            newest += store.list(kind, descending=True, limit=LOOKED_AT).records
+    found = [record for record in newest if record.name.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    what = " or ".join(kind.words for kind in kinds)
+    if not found:
+        meant = did_you_mean(name, [record.name for record in newest])
+        raise HoundsightError(f"There is no {what} {name}{meant}")
+    some = ", ".join(record.name for record in found[:5])
+    raise HoundsightError(f"Several begin with {name}: {some}; give more of the name.")
+
+
+def age(created: float) -> str:
+    """How long ago, as people say it."""
+    return duration(max(0.0, time.time() - created))

@@ -1,0 +1,71 @@
+"""`houndsight stop`: end a training or tuning job before it ends by itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from houndsight.cli.platform import home, running
+from houndsight.cli.records import find_record, open_store
+
+if TYPE_CHECKING:
+    from houndsight.jobs.layout import PlatformHome
+    from houndsight.jobs.store import Record
+
+__all__ = ["stop"]
+
+OPERATIONS = {
+    "training-job": ("stop_training_job", "TrainingJobName"),
+    "tuning-job": ("stop_hyper_parameter_tuning_job", "HyperParameterTuningJobName"),
+}
+
+
+def stop(
+    job: Annotated[
+        str, typer.Argument(metavar="JOB", help="A training or tuning job, or how it begins.")
+    ],
+) -> None:
+    """Stop a job: its script gets SIGTERM and two minutes; what its model is then is kept."""
+    from houndsight.jobs.states import Kind, StateError
+
+    store = open_store()
+    record = find_record(store, job, Kind.TRAINING_JOB, Kind.TUNING_JOB)
+    store.close()
+    if record.status not in ("InProgress", "Stopping"):
+        raise StateError(f"{record.name} is {record.status} already.")
+    _stop(home(), record)
+    typer.echo(f"{record.name} is stopping.")
+
+
+def _stop(place: PlatformHome, record: Record) -> None:
+    from houndsight.aws.server import find_running
+    from houndsight.jobs.local.engine import LocalEngine
+
+    if find_running(place) is None and record.handle is not None:
+        # Its supervisor outlives the control plane and reads the request itself.
+        LocalEngine(place).stop(record.handle)
+        return
+    _ask(place, running(place).address, record)
+
+
+def _ask(place: PlatformHome, address: str, record: Record) -> None:
+    import botocore.exceptions
+    import botocore.session
+
+    from houndsight.aws.keys import KeyRing
+    from houndsight.errors import HoundsightError
+
+    key = KeyRing(place.keys).first()
+    client = botocore.session.Session().create_client(
+        "sagemaker",
+        region_name="us-east-1",
+        endpoint_url=address,
+        aws_access_key_id=key.access_key,
+        aws_secret_access_key=key.secret,
+    )
+    operation, parameter = OPERATIONS[record.kind.value]
+    try:
+        getattr(client, operation)(**{parameter: record.name})
+    except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
+        raise HoundsightError(f"{record.name} could not be stopped: {error}.") from error
