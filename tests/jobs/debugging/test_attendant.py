@@ -180,6 +180,7 @@ def test_a_default_job_waits_for_no_judge(make_job: Callable[..., Any], tmp_path
     assert job.attendant._judge.returncode is not None
 
 
+@pytest.mark.slow
 def test_a_supervisor_that_takes_over_goes_on(make_job: Callable[..., Any], tmp_path: Path) -> None:
     from houndsight.jobs.debugging import Attendant
 

@@ -18,8 +18,8 @@ class Carrier:
     says. `Email` and `SMS` have nobody here to send them; the supervisor's log says so.
     """
 
-    def __init__(self, rules: Sequence[Asked], folder: JobFolder) -> None:
-        self.rules, self.folder = rules, folder
+    def __init__(self, rules: Sequence[Asked], folder: JobFolder, *, job: str) -> None:
+        self.rules, self.folder, self.job = rules, folder, job.lower()
         self._done: set[str] = set()
 
     def carry_out(self, statuses: Mapping[str, RuleStatus]) -> None:
@@ -37,7 +37,7 @@ class Carrier:
     def _carry_out(self, asked: Asked, action: Mapping[str, str]) -> None:
         name = action.get("name", "").lower()
         if name == "stoptraining":
-            if self.folder.name.startswith(action.get("training_job_prefix", "")):
+            if self.job.startswith(action.get("training_job_prefix", "").lower()):
                 self._say(f"{asked.rule} has found something and asks to stop: stopping.")
                 self.folder.stop.touch()
             return

@@ -60,7 +60,7 @@ class Attendant:
         self.rules = read_debug_rules(spec.debug_rules)
         self.profiler_rules = read_profiler_rules(spec.profiler_rules)
         self.verdicts = Verdicts(self.places, self.rules, self.profiler_rules)
-        self._carrier = Carrier(self.rules, folder)
+        self._carrier = Carrier(self.rules, folder, job=spec.name)
         self._judge: subprocess.Popen[bytes] | None = None
         self._sampler: SystemSampler | None = None
         self._profiler: Mapping[str, Any] | None = spec.profiler

@@ -82,18 +82,19 @@ class TimelineCharts:
         """Make the chart, and show it where this is a notebook."""
         import altair as alt
 
-        rows = [self._chart(alt, dimension) for dimension in self.filtered_dimensions]
+        rows = [self._chart(alt, *one) for one in enumerate(self.filtered_dimensions)]
         charts = [chart for chart in rows if chart is not None]
         if not charts:
             print("There is nothing to draw: no figure fits select_dimensions and select_events.")
             return None
-        self.chart = alt.vconcat(*charts)
+        # One time for all, so that zooming one zooms the others.
+        self.chart = alt.vconcat(*charts).resolve_scale(x="shared")
         _show(self.chart)
         return self.chart
 
     plot_system_metrics = create_plot
 
-    def _chart(self, alt: Any, dimension: str) -> Any:
+    def _chart(self, alt: Any, number: int, dimension: str) -> Any:
         rows = []
         for name in self.filtered_events:
             values = self.system_metrics[dimension].get(name)
@@ -116,7 +117,9 @@ class TimelineCharts:
                 tooltip=["part:N", "time:T", "value:Q"],
             )
             .properties(width=760, height=140, title=dimension)
-            .interactive(bind_y=False)
+            .add_params(
+                alt.selection_interval(name=f"zoom{number}", bind="scales", encodings=["x"])
+            )
         )
 
     def find_time_annotations(self, indexes: Sequence[int]) -> None:
