@@ -71,7 +71,7 @@ def build_platform(home: PlatformHome) -> Platform:
         MissingExtraError: the extra `platform` is not installed.
     """
     require_extra("sqlalchemy", what="The platform", extra="platform")
-    from houndsight.jobs.endpoints import EndpointService
+    from houndsight.jobs.endpoints.service import EndpointService
     from houndsight.jobs.local.engine import LocalEngine
     from houndsight.jobs.objects import ObjectStore
     from houndsight.jobs.service import JobService

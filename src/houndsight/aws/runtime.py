@@ -7,7 +7,8 @@ from typing import Any
 
 from houndsight.aws.platform import Platform
 from houndsight.aws.service import AwsError, Call, Service, operation
-from houndsight.jobs.endpoints import EndpointService, Invocation, InvocationError
+from houndsight.jobs.endpoints.invoking import Invocation, InvocationError
+from houndsight.jobs.endpoints.service import EndpointService
 
 __all__ = ["RuntimeService"]
 
