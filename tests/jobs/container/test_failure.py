@@ -129,7 +129,7 @@ LOGS = [
     ("Traceback (most recent call last):\n  File 'x'\nValueError: a\n", "ValueError: a"),
     ("urllib.error.URLError: <urlopen error [Errno -3] x>\n", "urllib.error.URLError: <urlopen"),
     ("train.py: error: unrecognized arguments: --x\n", "train.py: error: unrecognized"),
-    ("RuntimeError: a\nsecond line\n\nbye\n", "RuntimeError: a\nsecond line"),
+    ("RuntimeError: a\n\tsize mismatch\nbye\n", "RuntimeError: a\n\tsize mismatch"),
     ("ValueError: the script's\nsubprocess.CalledProcessError: x\n", "ValueError: the script's"),
     (
         "[rank0]: ValueError: on rank 0\ntorch.distributed.elastic.multiprocessing.errors."

@@ -28,6 +28,8 @@ _ERROR = re.compile(
 _USAGE = re.compile(r"^[\w./ -]+: error: ")
 _SHELL = re.compile(r"^(?:/bin/)?(?:ba|da)?sh: (?:line )?\d+: |^python[\d.]*: can't open file")
 _WRAPPERS = ("torch.distributed.elastic", "ChildFailedError", "subprocess.CalledProcessError")
+_DRIVERS = re.compile(r"sm_drivers/common/utils\.py|^\s*Training Execution failed\. For more")
+"""What SDK 3's drivers write when a script fails: their own traceback, or nothing but that."""
 _OURS = " sagemaker-training-toolkit "
 
 
@@ -38,7 +40,7 @@ def failure_reason(
     hosts = [name for name in spec.hosts if exit_codes.get(name, 0) != 0] or list(spec.hosts[:1])
     host = folder.host(hosts[0])
     written = _written(host)
-    if written:
+    if written and not _DRIVERS.search(written):
         return _cut(f"AlgorithmError: {written}, exit code: {_shell_code(exit_codes, host)}")
     code = exit_codes.get(host.name, 1)
     error = last_error(_tail(host.log))
@@ -69,10 +71,10 @@ def _last_line(log: str) -> str:
 
 
 def _whole(lines: list[str], number: int) -> str:
-    """An exception's message to its end: a blank line, or what is no part of it."""
+    """An exception's line and the indented ones after it, such as each size that mismatches."""
     message = [lines[number]]
     for line in lines[number + 1 : number + 8]:
-        if not line.strip() or line.startswith(("Traceback", "During handling", "[")):
+        if not line.strip() or not line[0].isspace():
             break
         message.append(line)
     return "\n".join(message)[:MAX_ERROR_CHARACTERS]
