@@ -120,6 +120,10 @@ class S3App:
             return
         await self._send(scope, response, body, request_id, send)
 
+    def close(self) -> None:
+        """Let the threads go."""
+        self._threads.shutdown()
+
     def _sweep_sometimes(self) -> None:
         """Now and then delete what killed processes left."""
         now = time.monotonic()
