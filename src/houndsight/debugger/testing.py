@@ -321,7 +321,7 @@ class _Maker:
             return self.random.lognormal(0, scale, len(self.names))
 
         size = np.array([0.3 if name.endswith("bias") else 3.0 for name in self.names])
-        size *= 1 + 0.1 * done
+        size *= 1 + min(0.1, 0.002 * step)  # No faster than its updates can take it.
         self._add(Mode.TRAIN, step, Group.PARAMETERS, Statistic.NORM, self.names, size)
         slope = 0.3 * (1 - 0.6 * done)
         self._add(Mode.TRAIN, step, Group.GRADIENTS, Statistic.NORM, self.names, slope * noise(0.3))

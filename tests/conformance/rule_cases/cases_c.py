@@ -290,9 +290,9 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             Case("labels beyond", labelled(lambda v, row: v + 1).restructured(classes=None)),
             Case(
                 "other classes",
-                HEALTHY.changed(
-                    Group.LABELS, None, lambda v, row: v % 6, mode=Mode.TRAIN
-                ).restructured(classes=None),
+                HEALTHY.changed(Group.LABELS, None, lambda v, row: v % 6).restructured(
+                    classes=None
+                ),
             ),
         ],
         [

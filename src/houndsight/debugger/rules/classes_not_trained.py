@@ -44,9 +44,9 @@ class ClassesNotTrained(Rule):
     than in evaluation would be missed with a chance below one in a million. What the other classes
     do tells the cause: where photos of the missing classes are answered as one other class each,
     0.7 times as surely as that class's own are, and it is 1.4 times as common in training as
-    classes of which that is not so, they carry its label; where one class is all of training, labels are
-    read wrongly; where the classes that did come differ eightfold in number, training is out of
-    balance; else they are not in the training photos.
+    classes of which that is not so, they carry its label; where one class is all of training,
+    labels are read wrongly; where the classes that did come differ eightfold in number, training
+    is out of balance; else they are not in the training photos.
 
     Source: ours; the probability is (1 - s)^n for n labels and a share s.
     """

@@ -57,8 +57,9 @@ class LabelsShuffled(Rule):
     with varied answers, is within three standard errors of it, its answers are independent of
     the labels by chi-square, and there were 20 photos a class to learn from. (3) After at least
     100 steps and 40 examples a class, nothing was learnt although everything moves: over the last
-    half the training accuracy is within three standard errors of guessing (five points where photos came
-    three times and evaluation is no better than guessing; evaluation's not 10 points above), the
+    half the training accuracy is within three standard errors of guessing (five points where
+    photos came three times and evaluation is no better than guessing; evaluation's not 10 points
+    above), the
     loss within 5 % of the labels' entropy, weights change by between 1e-5 and 0.05 of their
     length a step and by 0.15 of it in all, gradients are not zero, outputs differ between photos,
     and a warm-up is over.

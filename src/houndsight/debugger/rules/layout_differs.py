@@ -121,12 +121,12 @@ def _compared(history: History, figure: _Figure, plain: bool) -> Finding | None:
         return None
     own, other = trained.of("image"), asked.of("image")
     own, other = own[np.isfinite(own)], other[np.isfinite(other)]
-    if len(own) < BATCHES or not len(other):
+    sizes = [len(values) for values in history.batches(*_MARKS).values]
+    if len(own) < BATCHES or not len(other) or not sizes:
         return None
     here, there = float(own.mean()), float(other.mean())
     # Between batches of so many examples it differs by so much; a mean of all differs by less.
-    a_batch = float(np.median([len(v) for v in history.batches(*_MARKS).values] or [1]))
-    single = float(own.std()) * np.sqrt(a_batch)
+    single = float(own.std()) * np.sqrt(float(np.median(sizes)))
     error = single * np.sqrt(1 / counts[0] + 1 / counts[1])
     if abs(here - there) < (TOGETHER if _worse(history) else ERRORS) * error:
         return None
@@ -149,13 +149,8 @@ def _worse(history: History) -> bool:
 
 def _noise(history: History) -> Finding | None:
     """Training photos that are mostly noise, which evaluation's have not."""
-    rough, spread = (
-        [float(np.nanmean(s.values)) if len(s) else 0.0 for s in both]
-        for both in (
-            [history.series(Group.INPUTS, Statistic.ROUGHNESS, m) for m in MODES],
-            [history.series(Group.INPUTS, Statistic.STD, m) for m in MODES],
-        )
-    )
+    rough = [_level(history, Statistic.ROUGHNESS, mode) for mode in MODES]
+    spread = [_level(history, Statistic.STD, mode) for mode in MODES]
     if min(rough[0], spread[0], spread[1]) <= 0:
         return None
     added = rough[0] - rough[1] * min(spread[1] / spread[0], 1.0) ** 2
@@ -186,6 +181,13 @@ def _noise(history: History) -> Finding | None:
         threshold=NOISE,
         plot={"bars": rough, "of": "difference of neighbouring pixels"},
     )
+
+
+def _level(history: History, statistic: Statistic, mode: Mode) -> float:
+    """Mean of a figure of the inputs; 0 where it is unknown."""
+    values = history.series(Group.INPUTS, statistic, mode).values
+    values = values[np.isfinite(values)]
+    return float(values.mean()) if len(values) else 0.0
 
 
 _MARKS = (Group.EXAMPLES, Statistic.FINGERPRINT)

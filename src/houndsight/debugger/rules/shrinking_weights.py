@@ -42,7 +42,7 @@ class ShrinkingWeights(Rule):
         names = weight_names(history.structure)
         lengths = history.series(Group.PARAMETERS, Statistic.NORM).only(names)
         updates = history.series(Group.UPDATES, Statistic.RATIO).only(lengths.names)
-        if lengths.names != updates.names or len(lengths) < STEPS + 1:
+        if not names or lengths.names != updates.names or len(lengths) < STEPS + 1:
             return []
         found = _inward(lengths.steps, lengths.values, updates.steps, updates.values)
         if found is None:
@@ -105,7 +105,7 @@ def _inward(
         left = lengths[places[-1] + 1] / lengths[0]
         if not np.isfinite(share).any(axis=1).sum() >= STEPS or not np.isfinite(left).any():
             return None
-        middle = np.nanmedian(share, axis=1)
+        middle = np.nanmedian(share[np.isfinite(share).any(axis=1)], axis=1)
         return (
             float(np.nanmedian(middle)),
             float(np.nanmedian(left)),

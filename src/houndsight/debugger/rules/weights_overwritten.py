@@ -47,7 +47,9 @@ class WeightsOverwritten(Rule):
         names = weight_names(history.structure)
         lengths = history.series(Group.PARAMETERS, Statistic.NORM).only(names)
         updates = history.series(Group.UPDATES, Statistic.RATIO).only(lengths.names)
-        if len(lengths) < STEPS or lengths.names != updates.names or not len(updates):
+        if len(lengths) < STEPS or not lengths.names or lengths.names != updates.names:
+            return []
+        if not len(updates):
             return []
         jump = _jumps(lengths.values)
         reach = _reach(lengths.steps[:-1], updates.steps, updates.values)
