@@ -1,4 +1,4 @@
-"""The S3 application on a free port of this machine, in a thread of the test, and clients for it."""
+"""The S3 application on a free port, in a thread of the test, and clients for it."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import http.client
 import io
@@ -14,7 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
-from s3_server import S3Server, bucket, s3, s3_server  # noqa: F401
+from s3_server import S3Server, running
+
+from houndsight.aws.s3.checksums import make_checksum
 
 MIB = 1 << 20
 ODD_KEYS = (
@@ -365,13 +368,9 @@ def test_delete_many(s3: Any, bucket: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
 def test_checksums(s3_server: S3Server, s3: Any, bucket: str, algorithm: str) -> None:
-    from houndsight.aws.s3.checksums import make_checksum
-
     body = random.Random(1).randbytes(3000)
     checksum = make_checksum(algorithm.lower())
     checksum.update(body)
-    import base64
-
     value, field = base64.b64encode(checksum.digest()).decode(), f"Checksum{algorithm}"
     answer = s3.put_object(Bucket=bucket, Key="k", Body=body, **{field: value})
     assert answer[field] == value
@@ -518,10 +517,6 @@ def test_too_small_a_part(s3: Any, bucket: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME"])
 def test_checksum_of_a_whole_upload(s3: Any, bucket: str, algorithm: str) -> None:
-    import base64
-
-    from houndsight.aws.s3.checksums import make_checksum
-
     name = {"Bucket": bucket, "Key": "k"}
     begun = s3.create_multipart_upload(
         **name, ChecksumAlgorithm=algorithm, ChecksumType="FULL_OBJECT"
@@ -619,8 +614,6 @@ def test_what_is_not_implemented_is_named(s3: Any, bucket: str) -> None:
 
 
 def test_restart_keeps_everything(tmp_path: Any) -> None:
-    from s3_server import running
-
     with running(tmp_path) as server:
         client = server.client()
         client.create_bucket(Bucket="kept")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from s3_server import S3Server, bucket, s3_server  # noqa: F401
+from s3_server import S3Server
 
 clidriver = pytest.importorskip("awscli.clidriver")
 BIG = random.Random(4).randbytes((11 << 20) + 5)

@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 import pytest
-from s3_server import S3Server, bucket, s3_server  # noqa: F401
+from s3_server import S3Server
 
 s3fs = pytest.importorskip("s3fs")
 
