@@ -180,6 +180,31 @@ def test_a_default_job_waits_for_no_judge(make_job: Callable[..., Any], tmp_path
     assert job.attendant._judge.returncode is not None
 
 
+def test_whoever_finishes_need_not_have_started(
+    make_job: Callable[..., Any], tmp_path: Path
+) -> None:
+    """A supervisor that takes over after the script's end has neither judge nor sampler."""
+    from houndsight.jobs.debugging import Attendant
+
+    job = make_job(
+        debug_hook=HOOK, debug_rules=(rule("Nonsense"),), profiler_rules=(rule("ProfilerReport"),)
+    )
+    job.attendant.environment()
+    job.attendant.start()
+    first = job.attendant._judge
+    rules, profiler = Attendant(job.spec, job.folder, job.objects).finish(succeeded=False)
+    assert "There is no rule 'Nonsense'" in rules["Nonsense"].details
+    assert profiler["ProfilerReport"].status == "NoIssuesFound"
+    first.wait(20)
+    assert job.listing(f"{job.spec.name}/rule-output/ProfilerReport/profiler-output/profiler-rep")
+
+
+def test_a_job_that_never_started_is_finished(make_job: Callable[..., Any]) -> None:
+    job = make_job(debug_hook=HOOK, debug_rules=(rule("Overfit"),), profiler=PROFILER)
+    rules, _ = job.attendant.finish(succeeded=False)
+    assert "never started" in rules["Overfit"].details
+
+
 @pytest.mark.slow
 def test_a_supervisor_that_takes_over_goes_on(make_job: Callable[..., Any], tmp_path: Path) -> None:
     from houndsight.jobs.debugging import Attendant

@@ -42,6 +42,7 @@ WATCH = "houndsight.compat.attach:begin"
 UPLOAD_SECONDS = 10.0
 AWAIT_SECONDS = 60.0
 """How long the last look of the rules, and the report, may take."""
+LEAVE_SECONDS = 5.0
 Statuses = tuple[dict[str, RuleStatus], dict[str, RuleStatus]]
 
 
@@ -90,6 +91,7 @@ class Attendant:
         """Begin to sample the machine and to judge."""
         self.places.root.mkdir(parents=True, exist_ok=True)
         self.places.ended.unlink(missing_ok=True)
+        self.places.judged.unlink(missing_ok=True)
         self._make_run()
         self._sample()
         if self.hooked or self.rules or self.profiler_rules:
@@ -112,7 +114,10 @@ class Attendant:
             return
         interval = profiler.get("ProfilingIntervalInMilliseconds") or DEFAULT_INTERVAL_MS
         self._sampler = SystemSampler(
-            self.places.samples, interval_ms=int(interval), node=self.spec.hosts[0]
+            self.places.samples,
+            interval_ms=int(interval),
+            node=self.spec.hosts[0],
+            until=self.places.ended,
         )
         self._sampler.start()
 
@@ -121,7 +126,7 @@ class Attendant:
         command += [str(self.folder.path), "--parent", str(os.getpid())]
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with self.places.judge_log.open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command,
                 env=os.environ | threads,
                 stdin=subprocess.DEVNULL,
@@ -129,6 +134,8 @@ class Attendant:
                 stderr=log,
                 start_new_session=True,
             )
+        self.places.judge_pid.write_text(str(process.pid))
+        return process
 
     # -- while it runs ----------------------------------------------------------------------
 
@@ -199,9 +206,15 @@ class Attendant:
             self._sampler.close()
         watched = bool(model_folders(self.places.run))
         self._end_run(succeeded=succeeded, stopped=stopped)
+        self.places.root.mkdir(parents=True, exist_ok=True)
         write_atomic(self.places.ended, b"{}\n")
-        self._await_judge(worth_it=watched or bool(self.profiler_rules) or bool(self.rules))
-        outcome = Outcome(stopped=stopped, watched=watched, why_not=self._why_not())
+        started = (self.places.run / "run.json").exists()
+        if started and (watched or self.rules or self.profiler_rules):
+            self._await_judge()
+        elif self._judge is not None:
+            self._judge.kill()
+            self._judge.wait()
+        outcome = Outcome(stopped=stopped, watched=watched, why_not=self._why_not(started=started))
         rules, profiler = self.verdicts.debugger(outcome), self.verdicts.profiler(outcome)
         write_rule_output(self.places, self.rules, rules, self.verdicts)
         self._mark_end()
@@ -220,16 +233,31 @@ class Attendant:
                 else:
                     run.set_status(RunStatus.COMPLETED)
 
-    def _await_judge(self, *, worth_it: bool) -> None:
-        judge = self._judge
-        if judge is None:
-            return
-        if worth_it:
+    def _await_judge(self) -> None:
+        """Wait until the judge has looked once more; one that has died is replaced once."""
+        end, replaced = time.monotonic() + AWAIT_SECONDS, False
+        while not self.places.judged.exists() and time.monotonic() < end:
+            if not self._judge_lives():
+                if replaced:
+                    break
+                replaced, self._judge = True, self._start_judge()
+            time.sleep(0.05)
+        if self._judge is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                judge.wait(AWAIT_SECONDS)
-        if judge.poll() is None:
-            judge.kill()
-            judge.wait()
+                self._judge.wait(LEAVE_SECONDS)
+
+    def _judge_lives(self) -> bool:
+        """Whether there is a judge, which another instance of this class may have started."""
+        if self._judge is not None:
+            return self._judge.poll() is None
+        try:
+            process = int(self.places.judge_pid.read_text())
+            os.kill(process, 0)
+            # On Linux one that has ended and waits for its parent is there, without a command.
+            command = Path(f"/proc/{process}/cmdline")
+            return b"judging" in command.read_bytes() if Path("/proc/self").exists() else True
+        except (OSError, ValueError):
+            return False
 
     def _mark_end(self) -> None:
         """`training_job_end.ts`: whoever waits for tensors need wait no longer."""
@@ -237,8 +265,10 @@ class Attendant:
         marker.mkdir(exist_ok=True)
         (marker / "training_job_end.ts").write_text("")
 
-    def _why_not(self) -> str:
+    def _why_not(self, *, started: bool) -> str:
         """Why no model was watched, in the words of whoever tried."""
+        if not started:
+            return "the script was never started."
         if not self.hooked:
             return "the job has no debugger hook configured (debugger_hook_config=False)."
         told = {

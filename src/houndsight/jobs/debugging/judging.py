@@ -69,10 +69,13 @@ class Judge:
 
     def look(self, *, last: bool) -> None:
         """Let the rules judge what is new in every model's log."""
+        folders = model_folders(self.places.run)
+        if not folders:
+            return
         from houndsight.debugger.evaluator import Evaluator
         from houndsight.debugger.rules import make_rules
 
-        for folder in model_folders(self.places.run):
+        for folder in folders:
             if folder not in self._evaluators:
                 self._evaluators[folder] = Evaluator(folder, make_rules(self._choice()))
             with contextlib.suppress(FileNotFoundError):
@@ -126,8 +129,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     places = Places(JobFolder(options.folder))
     with contextlib.suppress(OSError):
         os.nice(10)
-    with _locked(places.root / "judge.lock") as held:
-        if held:
+    with _locked(places.judge_lock) as held:
+        if held and not places.judged.exists():
             judge = Judge(TrainingSpec.read(places.folder.spec), places, begin=time.time())
             follow(judge, lambda: _alive(options.parent))
 
@@ -147,6 +150,7 @@ def follow(judge: Judge, supervised: Callable[[], bool]) -> None:
     if ended.exists():
         _guarded(judge.look, last=True)
         _guarded(judge.profile, last=True)
+        write_atomic(judge.places.judged, b"{}\n")
 
 
 def _guarded(function: Any, **options: Any) -> None:

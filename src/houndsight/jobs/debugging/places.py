@@ -58,6 +58,21 @@ class Places:
         return self.root / "ended.json"
 
     @property
+    def judged(self) -> Path:
+        """Written by the judge when it has looked once more after the script's end."""
+        return self.root / "judged.json"
+
+    @property
+    def judge_pid(self) -> Path:
+        """The judge's process."""
+        return self.root / "judge.pid"
+
+    @property
+    def judge_lock(self) -> Path:
+        """Held (`flock`) by the judge: there are never two."""
+        return self.root / "judge.lock"
+
+    @property
     def profiler_update(self) -> Path:
         """Written by the control plane for UpdateTrainingJob: a new `ProfilerConfig`."""
         return self.root / "profiler-update.json"

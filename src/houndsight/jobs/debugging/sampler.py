@@ -30,12 +30,18 @@ class SystemSampler:
         folder: what S3 has as `profiler-output`.
         interval_ms: between samples; 100 to 60,000.
         node: the host, as the figures name it.
+        until: a file that ends it when it appears.
     """
 
     def __init__(
-        self, folder: Path, *, interval_ms: int = DEFAULT_INTERVAL_MS, node: str = "algo-1"
+        self,
+        folder: Path,
+        *,
+        interval_ms: int = DEFAULT_INTERVAL_MS,
+        node: str = "algo-1",
+        until: Path | None = None,
     ) -> None:
-        self.folder, self.node = folder, node
+        self.folder, self.node, self.until = folder, node, until
         self.interval_s = min(max(interval_ms, SHORTEST_MS), LONGEST_MS) / 1000
         self._closed = threading.Event()
         self._gpus = gpu_reader()
@@ -55,7 +61,7 @@ class SystemSampler:
 
     def _work(self) -> None:
         due = time.monotonic()
-        while not self._closed.is_set():
+        while not self._closed.is_set() and not (self.until and self.until.exists()):
             due = max(due + self.interval_s, time.monotonic())
             self._closed.wait(due - time.monotonic())
             try:
