@@ -34,7 +34,7 @@ BROKEN = {
     "a removed name": (
         "raise AttributeError(\"module 'numpy' has no attribute 'trapz'\")",
         {},
-        ["np.trapz was removed", "np.trapezoid"],
+        ["np.trapz is not in what is installed", "np.trapezoid"],
     ),
     "the disk is full": ("raise OSError(28, 'No space left on device')", {}, ["disk is full"]),
     "killed": ("import os; os.kill(os.getpid(), 9)", {}, ["ExitCode 137", "SIGKILL"]),

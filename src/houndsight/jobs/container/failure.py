@@ -47,7 +47,7 @@ def failure_reason(
     message = error or _signal_text(code) or _last_line(_tail(host.log))
     parts = [message, *filter(None, (_signal_extra(code, error), note))]
     failed = Failed(message, _tail(host.log), spec, _no_private_folder(host))
-    advice = replacement_for(message) or hint_for(failed)
+    advice = "" if note else replacement_for(message) or hint_for(failed)
     return _form(_shell_code(exit_codes, host), "\n".join(parts), advice, _command(host))
 
 

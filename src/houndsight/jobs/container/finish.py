@@ -73,6 +73,7 @@ def clean_up(spec: TrainingSpec, folder: JobFolder) -> None:
 
     Logs, `model/`, `output/` and the configuration stay.
     """
+    remove_tree(folder.path / "torch")
     for name in spec.hosts:
         host = folder.host(name)
         remove_tree(host.path / "written")

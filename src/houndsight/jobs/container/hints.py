@@ -31,6 +31,11 @@ def hint_for(failed: Failed) -> str:
 
 
 def _weights(failed: Failed) -> str:
+    said = re.findall(
+        r"^houndsight: (The weights \S+ are not on this machine.*)$", failed.log, re.M
+    )
+    if said:
+        return str(said[-1])
     asked = re.findall(r'Downloading: "([^"]+/)?([\w.+-]+\.pth)"', failed.log)
     offline = re.search(r"urlopen error|URLError|HTTPError|RemoteDisconnected", failed.message)
     if not asked or not offline:

@@ -58,6 +58,11 @@ REMOVED: tuple[tuple[str, str, str], ...] = (
         "print(scheduler.get_last_lr())",
     ),
     (r"No module named 'torch\._six'", "torch._six", "collections.abc and the builtin str"),
+    (
+        r"No module named 'smdistributed",
+        "smdistributed, which exists on AWS alone,",
+        "torch.distributed with backend='gloo' or 'nccl'",
+    ),
     (r"No module named 'torchtext", "torchtext, which ended in 2024", "torch.utils.data"),
     (r"No module named 'apex", "apex", "torch.amp (autocast and GradScaler)"),
     (
@@ -120,5 +125,5 @@ def replacement_for(message: str) -> str:
     """One sentence when the error comes from a removed name, else ""."""
     for pattern, name, replacement in REMOVED:
         if re.search(pattern, message):
-            return f"{name} was removed from the installed version; use {replacement}."
+            return f"{name} is not in what is installed here; use {replacement}."
     return ""

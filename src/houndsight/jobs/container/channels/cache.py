@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from houndsight.data.cache_lock import locked
-from houndsight.errors import RunError
+from houndsight.errors import HoundsightError, RunError
 from houndsight.files import write_atomic
 from houndsight.jobs.container.channels.selection import Item
 from houndsight.jobs.container.clone import link_or_clone, remove_tree
@@ -32,6 +32,10 @@ __all__ = ["LIMIT_BYTES", "ChannelCache"]
 
 LIMIT_BYTES = 50_000_000_000
 FORMAT = 1
+MAX_USERS = 64
+"""More than these are looked through for jobs that have ended."""
+UNREADABLE_SECONDS = 86_400
+"""How long a job counts as running whose status cannot be read."""
 
 
 class ChannelCache:
@@ -107,12 +111,20 @@ class ChannelCache:
             if target.parent not in parents:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 parents.add(target.parent)
-            link_or_clone(objects.path(item.bucket, item.key), target)
-            if target.stat().st_size != item.size:
+            if not _bring(item, objects, target):
                 raise ContainerError(
                     f"s3://{item.bucket}/{item.key} changed while the job was being prepared:"
                     " start the job again."
                 )
+
+
+def _bring(item: Item, objects: ObjectStore, target: Path) -> bool:
+    """Whether the object was still there, as it was when it was listed."""
+    try:
+        link_or_clone(objects.path(item.bucket, item.key), target)
+    except (FileNotFoundError, HoundsightError):
+        return False
+    return target.stat().st_size == item.size
 
 
 def _digest(items: Sequence[Item]) -> str:
@@ -133,17 +145,22 @@ def _size(entry: Path) -> int:
 def _note_user(entry: Path, job: JobFolder) -> None:
     users = entry / "users"
     users.mkdir(exist_ok=True)
+    if sum(1 for _ in users.iterdir()) > MAX_USERS:
+        _in_use(entry)
     name = hashlib.blake2b(str(job.path).encode(), digest_size=8).hexdigest()
     write_atomic(users / name, str(job.path).encode())
 
 
 def _in_use(entry: Path) -> bool:
+    """Whether a job that has not ended sees the entry; forgets those that have."""
+    found = False
     for user in (entry / "users").glob("[!.]*"):
         job = JobFolder(Path(user.read_text()))
         try:
-            if job.path.exists() and not JobStatus.read(job.status).state.ended:
-                return True
+            running = job.path.exists() and not JobStatus.read(job.status).state.ended
         except RunError:
-            return time.time() - user.stat().st_mtime < 86_400
-        user.unlink(missing_ok=True)
-    return False
+            running = time.time() - user.stat().st_mtime < UNREADABLE_SECONDS
+        if not running:
+            user.unlink(missing_ok=True)
+        found |= running
+    return found

@@ -188,7 +188,8 @@ def _is_met(line: Line) -> bool:
 def _key(requirements: Requirements, code: Path) -> str:
     digest = hashlib.blake2b(digest_size=16)
     parts = [requirements.text(), *constraint_lines(), sys.version, sys.prefix]
-    parts += [f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("PIP_")]
+    options = {k: v for k, v in os.environ.items() if k.startswith("PIP_")}
+    parts += [f"{k}={v}" for k, v in sorted(options.items()) if k != "PIP_CONSTRAINT"]
     digest.update("\0".join(parts).encode())
     if any(line.is_local for line in requirements.lines):
         for path in sorted(p for p in code.rglob("*") if p.is_file()):
