@@ -152,7 +152,8 @@ class Endpoints(Resource):
     @operation("DeleteEndpoint")
     def delete(self, call: Call) -> None:
         """Stop an endpoint and forget it."""
-        self._control().delete(self._found(call).name)
+        record = self._found(call)
+        self._control().delete(record.name)
 
     @operation("ListEndpoints")
     def list(self, call: Call) -> Mapping[str, Any]:

@@ -50,7 +50,7 @@ def _no_metric(
     said = (
         f"No objective metrics found after running {len(trials)} training jobs. Please ensure that"
         " the custom algorithm is emitting the objective metric as defined by the regular"
-        f" expression provided: {definition.regex!r} for {definition.objective!r}."
+        f" expression provided: '{definition.regex}' for {definition.objective!r}."
     )
     if failed:
         said += f" {len(failed)} of them failed."
