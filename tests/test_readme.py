@@ -41,16 +41,18 @@ def test_what_the_page_shows_works(
     photos = photo_folder({"cats": 40, "dogs": 40, "birds": 40}, root="PHOTOS", size=96)
     (tmp_path / "cat.jpg").write_bytes((photos / "cats" / "000.jpg").read_bytes())
     workplace = Workplace(tmp_path)
-    for language, text in blocks:
-        named = FILE.match(text)
-        if named:
-            (tmp_path / named[1]).write_text(text)
-        elif language == "python":
-            workplace.run([sys.executable, "-W", "ignore", "-c", text])
-        else:
-            for command in commands(text):
-                workplace.follow(command)
-    workplace.close()
+    try:
+        for language, text in blocks:
+            named = FILE.match(text)
+            if named:
+                (tmp_path / named[1]).write_text(text)
+            elif language == "python":
+                workplace.run([sys.executable, "-W", "ignore", "-c", text])
+            else:
+                for command in commands(text):
+                    workplace.follow(command)
+    finally:
+        workplace.close()
 
 
 def commands(block: str) -> Iterator[str]:
@@ -68,6 +70,7 @@ class Workplace:
         self.folder = folder
         self.port = _free_port()
         self.server: subprocess.Popen[bytes] | None = None
+        self.up = False
 
     def follow(self, command: str) -> None:
         """Do what the page says."""
@@ -80,6 +83,11 @@ class Workplace:
             self.run(["sh", "-c", command.replace(":8080", f":{self.port}")])
         elif words[:2] == ["houndsight", "serve"]:
             self.serve(words)
+        elif words[:2] == ["houndsight", "up"]:
+            self.run([sys.executable, "-m", *words, "--port", "0"])
+            self.up = True
+        elif words[0] == "eval":
+            self.run(["sh", "-c", command.replace("houndsight", f"{sys.executable} -m houndsight")])
         else:
             assert words[0] == "houndsight", f"no idea how to follow: {command}"
             self.run([sys.executable, "-m", *words])
@@ -107,7 +115,10 @@ class Workplace:
         raise AssertionError(f"{words} did not answer")
 
     def close(self) -> None:
-        """Stop the server; it must end well."""
+        """Stop the servers; they must end well."""
+        if self.up:
+            self.run([sys.executable, "-m", "houndsight", "down"])
+            self.up = False
         if self.server is not None:
             self.server.send_signal(signal.SIGTERM)
             assert self.server.wait(SECONDS) in (0, -signal.SIGTERM)
