@@ -12,6 +12,7 @@ from houndsight.jobs.container.clone import remove_tree
 from houndsight.jobs.engine import LogPage
 from houndsight.jobs.layout import EndpointFolder, HostFolder
 from houndsight.jobs.local.logs import read_page
+from houndsight.jobs.local.processes import is_alive, read_identity
 
 __all__ = [
     "EndpointLogStream",
@@ -70,7 +71,9 @@ def read_stream(folder: EndpointFolder, name: str, offset: int, limit: int) -> L
     if not _NAME.fullmatch(name):
         return LogPage([], offset)
     variant, _, stream = name.partition("/")
-    return read_page(folder.stream(variant, stream), offset, limit, ended=False)
+    # While a supervisor writes down times, only lines whose time is known for good are shown.
+    ended = not is_alive(read_identity(folder.supervisor))
+    return read_page(folder.stream(variant, stream), offset, limit, ended=ended)
 
 
 def forget_old_streams(folder: EndpointFolder) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 from houndsight.jobs.layout import EndpointFolder
-from houndsight.jobs.local.processes import is_alive, read_identity
+from houndsight.jobs.local.processes import Detached, is_alive, read_identity
 
 __all__ = ["SupervisorStarter"]
 
@@ -19,9 +20,11 @@ STEADY_S = 60.0
 class SupervisorStarter:
     """Keeps one supervisor alive. Its lock keeps it from being two."""
 
-    def __init__(self, folder: EndpointFolder) -> None:
-        self._folder = folder
-        self._child: subprocess.Popen[bytes] | None = None
+    def __init__(
+        self, folder: EndpointFolder, environment: Mapping[str, str] | None = None
+    ) -> None:
+        self._folder, self._environment = folder, environment or {}
+        self._child: Detached | None = None
         self._started = 0.0
         self._back_off_s = 0.0
 
@@ -43,16 +46,10 @@ class SupervisorStarter:
             return
         self._back_off_s = min(LONGEST_BACK_OFF_S, max(0.25, self._back_off_s * 2))
         self._started = now
-        with self._folder.messages.open("ab") as messages:
-            self._child = subprocess.Popen(
-                [
-                    sys.executable,
-                    *("-m", "houndsight.jobs.endpoints.supervisor", str(self._folder.path)),
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=messages,
-                stderr=messages,
-                start_new_session=True,
-                cwd="/",
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
+        command = (sys.executable, "-m", "houndsight.jobs.endpoints.supervisor")
+        self._child = Detached(
+            [*command, str(self._folder.path)],
+            log=self._folder.messages,
+            cwd=Path("/"),
+            environment={**os.environ, **self._environment, "PYTHONUNBUFFERED": "1"},
+        )

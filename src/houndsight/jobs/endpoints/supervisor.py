@@ -89,12 +89,16 @@ class Supervisor:
         for leaving in self._leaving:
             leaving.step(now)
         self._leaving = [leaving for leaving in self._leaving if not leaving.gone]
-        self._logs.follow()
+        self.follow_logs()
         if self._deleting:
             self._end_deleting()
         else:
             self._judge()
             self._tell(now)
+
+    def follow_logs(self) -> None:
+        """Take in what the workers have written."""
+        self._logs.follow()
 
     # -- beginning ----------------------------------------------------------------------------
 
@@ -280,6 +284,7 @@ def main(argv: list[str]) -> int:
         while not supervisor.ended:
             supervisor.step()
             time.sleep(BUSY_S if supervisor.is_busy else QUIET_S)
+        supervisor.follow_logs()
         # The thread that prepares an endpoint that was deleted meanwhile is not waited for.
         sys.stdout.flush()
         os._exit(0)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from houndsight.jobs.endpoints.spec import EndpointSpec, VariantSpec
 from houndsight.jobs.endpoints.state import WorkerState
 from houndsight.jobs.layout import EndpointFolder, HostFolder, VariantFolder
 from houndsight.jobs.local import stub
-from houndsight.jobs.local.processes import end_session, is_alive, read_identity, send
+from houndsight.jobs.local.processes import Detached, end_session, is_alive, read_identity, send
 from houndsight.wording import duration
 
 __all__ = ["Site", "Worker", "attempt_number", "host_of"]
@@ -42,7 +41,7 @@ STARTS_BEFORE_FAILURE = 3
 """A process that dies without an error of the script's is started so often in all."""
 EXIT_LATE = 75
 TAIL_BYTES = 64_000
-_children: list[subprocess.Popen[bytes]] = []
+_children: list[Detached] = []
 
 
 @dataclass(frozen=True)
@@ -111,7 +110,7 @@ class Worker:
             return bool(identity and identity["pid"] != os.getpid() and is_alive(identity))
         return self._stub is not None and self._stub.poll() is None
 
-    _stub: subprocess.Popen[bytes] | None = None
+    _stub: Detached | None = None
 
     @property
     def _host(self) -> HostFolder:
@@ -153,11 +152,10 @@ class Worker:
         stream = self.site.stream(self.name)
         stream.path.mkdir(parents=True, exist_ok=True)
         self._host.log.symlink_to(stream.log)
-        self._stub = subprocess.Popen(
+        self._stub = Detached(
             [sys.executable, "-I", "-S", stub.__file__, str(self.folder), "worker"],
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
+            log=self.site.endpoint.messages,
+            cwd=Path("/"),
         )
         _children.append(self._stub)
         self._started, self._taken_up = now, True
