@@ -28,7 +28,6 @@ class S3Server:
         self.folder, self.port, self.store, self.keys = folder, port, store, keys
         self.address = f"http://127.0.0.1:{port}"
         self._clients: list[Any] = []
-        self._clean_client: Any = None
 
     def client(self, *, region: str = "us-east-1", secret: str = "", **config: Any) -> Any:
         """A boto3 client with this server's key, or with another secret."""
@@ -71,11 +70,11 @@ class S3Server:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[S3Server]:
+def running(folder: Path, *, insecure: bool = False) -> Iterator[S3Server]:
     """A server whose state lies in `folder`."""
     keys = KeyRing(folder / "keys.json")
     store = ObjectStore(folder / "objects")
-    app = S3App(store, Verifier(keys))
+    app = S3App(store, Verifier(keys, insecure=insecure))
     config = uvicorn.Config(app, port=0, lifespan="off", log_level="error", access_log=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

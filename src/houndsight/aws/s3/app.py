@@ -14,6 +14,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from houndsight.aws.dispatch import lower_headers
@@ -73,6 +74,11 @@ class _Body:
     def __init__(self, receive: Receive) -> None:
         self._receive = receive
         self.ended = False
+
+    async def gone(self) -> None:
+        """Returns when the client has gone away."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def piece(self) -> bytes:
         """The next `PIECE_BYTES` or a little more; less only at the end, and then nothing.
@@ -157,7 +163,8 @@ class S3App:
             refused = _unforeseen(name, error, request_id)
         if not body.ended and _announces_body(scope) and not _waits(scope):
             # Closing on a client that still sends would take the answer from it.
-            await body.piece()
+            with suppress(AwsError):
+                await body.piece()
         if refused.code == "InternalError":
             log.error("%s of s3: %s (request %s)", name, refused.message, request_id)
         return _error_response(refused, path, request_id)
@@ -272,25 +279,30 @@ class S3App:
                 content = b"" if head else response.body
                 await _sent(send, {"type": "http.response.body", "body": content})
             else:
-                await self._send_file(response, send)
+                await self._send_file(response, body, send)
         finally:
             if response.file is not None:
                 response.file.close()
 
-    async def _send_file(self, response: S3Response, send: Send) -> None:
+    async def _send_file(self, response: S3Response, body: _Body, send: Send) -> None:
         file, left = response.file, response.length
         assert file is not None
         file.seek(response.start)
+        gone = asyncio.ensure_future(body.gone())
         ahead = self._start(file.read, min(PIECE_BYTES, left))
-        while left:
-            piece = await ahead
-            if not piece:
-                raise RuntimeError("an object's file became shorter while it was being sent")
-            left -= len(piece)
-            if left:
-                ahead = self._start(file.read, min(PIECE_BYTES, left))
-            more = {"type": "http.response.body", "body": piece, "more_body": left > 0}
-            await _sent(send, more)
+        try:
+            while left and not gone.done():
+                piece = await asyncio.shield(ahead)
+                if not piece:
+                    raise RuntimeError("an object's file became shorter while it was being sent")
+                left -= len(piece)
+                if left:
+                    ahead = self._start(file.read, min(PIECE_BYTES, left))
+                more = {"type": "http.response.body", "body": piece, "more_body": left > 0}
+                await _sent(send, more)
+        finally:
+            gone.cancel()
+            await asyncio.wait([ahead])  # the file is closed next
 
     def _start(self, work: Callable[..., T], *values: Any) -> asyncio.Future[T]:
         return asyncio.get_running_loop().run_in_executor(self._threads, work, *values)
