@@ -23,6 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_plane import ControlPlane, control_plane, wait_until
 
+from houndsight.jobs.debugging.places import Places
 from houndsight.jobs.states import Kind
 from houndsight.jobs.status import JobState, RuleStatus
 
@@ -309,11 +310,13 @@ def test_rules_have_statuses(plane: ControlPlane, client: Any) -> None:
 
 def test_update_training_job_switches_the_profiler(plane: ControlPlane, client: Any) -> None:
     held(plane, client, "profiled", ProfilerConfig={"S3OutputPath": "s3://bucket/"})
+    places = Places(plane.engine.folders["profiled"])
+    places.root.mkdir(parents=True, exist_ok=True)
     client.update_training_job(TrainingJobName="profiled", ProfilerConfig={"DisableProfiler": True})
     reply = client.describe_training_job(TrainingJobName="profiled")
     assert reply["ProfilingStatus"] == "Disabled"
-    written = json.loads((plane.engine.folders["profiled"].path / "update.json").read_bytes())
-    assert written["ProfilerConfig"]["DisableProfiler"] is True
+    written = json.loads(places.profiler_update.read_bytes())
+    assert written == {"S3OutputPath": "s3://bucket/", "DisableProfiler": True}
     client.update_training_job(
         TrainingJobName="profiled",
         ProfilerConfig={"DisableProfiler": False, "ProfilingIntervalInMilliseconds": 1_000},

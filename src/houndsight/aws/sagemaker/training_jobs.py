@@ -12,6 +12,7 @@ from houndsight.aws.sagemaker.training_reply import status_of, training_reply
 from houndsight.aws.service import Call, operation
 from houndsight.errors import HoundsightError
 from houndsight.files import write_atomic
+from houndsight.jobs.debugging.places import Places
 from houndsight.jobs.request import TUNING_MARK, check_name, training_spec
 from houndsight.jobs.states import ExistsError, Kind, StateError
 from houndsight.jobs.status import JobState
@@ -84,10 +85,9 @@ class TrainingJobs(Resource):
             elif asked.get(key):
                 request[key] = {**(request.get(key) or {}), **asked[key]}
         self.store.update(Kind.TRAINING_JOB, record.name, request=request)
-        folder = self.platform.home.training_job(record.name).path
-        if folder.is_dir():
-            changed = {key: request.get(key) for key in UPDATABLE[:2]}
-            write_atomic(folder / "update.json", json.dumps(changed).encode())
+        update = Places(self.platform.home.training_job(record.name)).profiler_update
+        if asked.get("ProfilerConfig") and update.parent.is_dir():
+            write_atomic(update, json.dumps(request["ProfilerConfig"]).encode())
         return {"TrainingJobArn": record.arn}
 
     @operation("DeleteTrainingJob")
