@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from math import isfinite
@@ -31,10 +31,11 @@ from houndsight.jobs.machine import Machine
 from houndsight.jobs.objects import ObjectStore
 from houndsight.jobs.service import JobService
 from houndsight.jobs.spec import TrainingSpec
+from houndsight.jobs.states import Kind
 from houndsight.jobs.status import JobState, JobStatus
-from houndsight.jobs.store import JobStore
+from houndsight.jobs.store import JobStore, Record
 
-__all__ = ["ControlPlane", "ScriptedEngine", "control_plane"]
+__all__ = ["ControlPlane", "ScriptedEndpoints", "ScriptedEngine", "control_plane"]
 
 ENDINGS = {JobState.COMPLETED: "Training job completed", JobState.FAILED: "Training job failed"}
 
@@ -134,12 +135,86 @@ class ScriptedEngine(Engine):
         replace(status, modified=now, **changes).write(folder.status)
 
 
+class ScriptedEndpoints:
+    """Endpoints without processes: each is what the test makes of it with `move`."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self.models: dict[str, Mapping[str, Any]] = {}
+
+    def create(
+        self,
+        name: str,
+        arn: str,
+        request: Mapping[str, Any],
+        *,
+        config: Mapping[str, Any],
+        models: Mapping[str, Mapping[str, Any]],
+    ) -> Record:
+        self.models = dict(models)
+        return self._store.add(
+            Record(
+                kind=Kind.ENDPOINT,
+                name=name,
+                arn=arn,
+                status="Creating",
+                request=request,
+                detail={"config": request["EndpointConfigName"], "variants": _variants(config)},
+            )
+        )
+
+    def update(
+        self,
+        name: str,
+        request: Mapping[str, Any],
+        *,
+        config: Mapping[str, Any],
+        models: Mapping[str, Mapping[str, Any]],
+    ) -> Record:
+        detail = {"config": request["EndpointConfigName"], "variants": _variants(config)}
+        return self._store.update(Kind.ENDPOINT, name, status="Updating", detail=detail)
+
+    def reweigh(self, name: str, wanted: Sequence[Mapping[str, Any]]) -> Record:
+        detail = dict(self._store.get(Kind.ENDPOINT, name).detail)
+        weights = {row["VariantName"]: row.get("DesiredWeight") for row in wanted}
+        detail["variants"] = [
+            {**row, "DesiredWeight": weights.get(row["VariantName"], row["DesiredWeight"])}
+            for row in detail["variants"]
+        ]
+        return self._store.update(Kind.ENDPOINT, name, status="Updating", detail=detail)
+
+    def delete(self, name: str) -> None:
+        self._store.delete(Kind.ENDPOINT, name)
+
+    def describe(self, name: str) -> Record:
+        return self._store.get(Kind.ENDPOINT, name)
+
+    def move(self, name: str, status: str, reason: str = "") -> None:
+        """What a supervisor would have found."""
+        detail = {**self.describe(name).detail, "failure_reason": reason}
+        self._store.update(Kind.ENDPOINT, name, status=status, detail=detail)
+
+
+def _variants(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {
+            "VariantName": row["VariantName"],
+            "CurrentWeight": row.get("InitialVariantWeight", 1.0),
+            "DesiredWeight": row.get("InitialVariantWeight", 1.0),
+            "CurrentInstanceCount": 1,
+            "DesiredInstanceCount": 1,
+        }
+        for row in config["ProductionVariants"]
+    ]
+
+
 @dataclass
 class ControlPlane:
     """A running control plane and clients of it."""
 
     platform: Platform
     engine: ScriptedEngine
+    endpoints: ScriptedEndpoints
     address: str
     clients: dict[tuple[str, bool], Any] = field(default_factory=dict)
 
@@ -166,7 +241,10 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
     objects = ObjectStore(home.objects)
     machine = Machine(cores=64, memory_bytes=2**40)
     jobs = JobService(home, JobStore(home.database), objects, engine, machine=machine)
-    platform = Platform(home=home, keys=KeyRing(home.keys), objects=objects, jobs=jobs)
+    endpoints = ScriptedEndpoints(jobs.store)
+    platform = Platform(
+        home=home, keys=KeyRing(home.keys), objects=objects, jobs=jobs, endpoints=endpoints
+    )
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         config = uvicorn.Config(make_app(platform), log_level="error", lifespan="on")
@@ -174,7 +252,8 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         wait_until(lambda: server.started)
-        yield ControlPlane(platform, engine, f"http://127.0.0.1:{listening.getsockname()[1]}")
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield ControlPlane(platform, engine, endpoints, address)
         server.should_exit = True
         thread.join(timeout=30)
     jobs.store.close()

@@ -748,6 +748,45 @@ def test_endpoint_configurations(client: Any) -> None:
     refused(client.describe_endpoint_config, "ValidationException", text, **name)
 
 
+def test_an_endpoint_from_creation_to_deletion(plane: ControlPlane, client: Any) -> None:
+    client.create_model(**model("served"))
+    client.create_endpoint_config(**configuration("first", "served"))
+    client.create_endpoint_config(**configuration("second", "served"))
+    name = {"EndpointName": "dogs"}
+    arn = client.create_endpoint(
+        **name, EndpointConfigName="first", Tags=[{"Key": "a", "Value": "b"}]
+    )["EndpointArn"]
+    assert arn == f"{ACCOUNT}:endpoint/dogs"
+    assert plane.endpoints.models["served"]["PrimaryContainer"]["ModelDataUrl"]
+    reply = client.describe_endpoint(**name)
+    assert reply["EndpointStatus"] == "Creating" and reply["EndpointConfigName"] == "first"
+    assert reply["EndpointArn"] == arn and "FailureReason" not in reply
+    assert reply["LastModifiedTime"] >= reply["CreationTime"]
+    plane.endpoints.move("dogs", "InService")
+    reply = client.describe_endpoint(**name)
+    assert reply["EndpointStatus"] == "InService"
+    assert reply["ProductionVariants"][0]["VariantName"] == "AllTraffic"
+    assert reply["ProductionVariants"][0]["CurrentWeight"] == 1
+    text = f'Cannot create already existing endpoint "{arn}".'
+    again = {**name, "EndpointConfigName": "first"}
+    refused(client.create_endpoint, "ValidationException", text, **again)
+    client.update_endpoint(**name, EndpointConfigName="second")
+    assert client.describe_endpoint(**name)["EndpointStatus"] == "Updating"
+    plane.endpoints.move("dogs", "InService")
+    assert client.describe_endpoint(**name)["EndpointConfigName"] == "second"
+    weights = [{"VariantName": "AllTraffic", "DesiredWeight": 0.5}]
+    client.update_endpoint_weights_and_capacities(**name, DesiredWeightsAndCapacities=weights)
+    assert client.describe_endpoint(**name)["ProductionVariants"][0]["DesiredWeight"] == 0.5
+    plane.endpoints.move("dogs", "Failed", "The script has no model_fn")
+    assert client.describe_endpoint(**name)["FailureReason"] == "The script has no model_fn"
+    rows = client.list_endpoints(NameContains="dogs", StatusEquals="Failed")["Endpoints"]
+    assert rows[0]["EndpointName"] == "dogs" and rows[0]["EndpointStatus"] == "Failed"
+    client.delete_endpoint_config(EndpointConfigName="second")
+    reply = client.delete_endpoint(**name)
+    assert reply["ResponseMetadata"]["HTTPStatusCode"] == 200
+    refused(client.describe_endpoint, "ValidationException", "Could not find endpoint", **name)
+
+
 def test_endpoints_that_are_not_there(client: Any) -> None:
     text = f'Could not find endpoint "{ACCOUNT}:endpoint/none".'
     for call in (client.describe_endpoint, client.delete_endpoint):
