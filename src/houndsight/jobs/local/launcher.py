@@ -57,8 +57,10 @@ HARMLESS = frozenset(
     }
 )
 """Of those below, what a forked script can still be given."""
-READ_AT_START = ("PYTHON", "LD_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TORCH", "ATEN_")
-READ_AT_START += ("MALLOC_", "GLIBC_", "PYTORCH_", "DNNL_", "ONEDNN_")
+READ_AT_START = (
+    *("PYTHON", "LD_", "MALLOC_", "GLIBC_", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_"),
+    *("TORCH", "PYTORCH_", "ATEN_", "DNNL_", "ONEDNN_"),
+)
 """Variables that Python and PyTorch read when they start: too late for a forked script."""
 
 Script = Callable[[], None]
@@ -103,9 +105,9 @@ class Launcher:
         request = json.loads(connection.makefile("rb").readline(65_536))
         folder, name = JobFolder(Path(request["folder"])), request["host"]
         launch = read_launch(folder)
-        command = launch and launch["hosts"].get(name)
+        command = launch["hosts"].get(name) if launch else None
         refused = _refusal(request, command)
-        if refused:
+        if refused or command is None:
             _reply(connection, {"refused": refused})
             return None
         if os.fork():

@@ -38,7 +38,7 @@ FORMAT = 1
 LISTEN_SECONDS = 10.0
 STUB = Path(__file__).with_name("stub.py")
 SOCKET = "launcher.sock"
-LAUNCHER_SECONDS = 40.0
+LAUNCHER_SECONDS = 60.0
 """How long a launcher that still imports PyTorch is waited for; starting afresh takes as long."""
 
 

@@ -1,0 +1,182 @@
+"""The queue, the store and the engine together, as the API uses them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_platform import make_service, make_spec, printed, wait_ended, wait_until
+
+from houndsight.errors import HoundsightError
+from houndsight.jobs import service as service_module
+from houndsight.jobs.engine import Allotment
+from houndsight.jobs.service import JobService
+from houndsight.jobs.states import ExistsError, Kind, NotFoundError, StateError
+from houndsight.jobs.status import JobState
+
+LONG = "import time\nprint('begun', flush=True)\ntime.sleep(300)"
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[JobService]:
+    service = make_service(tmp_path)
+    service.start()
+    yield service
+    end(service)
+
+
+def end(service: JobService) -> None:
+    for record in service.store.list(Kind.TRAINING_JOB, status="InProgress").records:
+        service.stop_training_job(record.name)
+        wait_ended(service, record.name)
+    service.close()
+
+
+def has_begun(service: JobService, name: str) -> bool:
+    return "begun" in printed(service, name)
+
+
+def test_a_job_is_told_to_those_who_listen_and_kept_in_the_store(service: JobService) -> None:
+    heard: list[tuple[str, str]] = []
+    service.add_listener(lambda record: heard.append((record.status, record.detail["state"])))
+    service.add_listener(lambda _: 1 / 0)
+    spec = make_spec("job", "print('loss=0.5')", tuning_job="tuner")
+    record = service.create_training_job(spec, {"TrainingJobName": "job"})
+    assert (record.status, record.parent, record.request) == (
+        "InProgress",
+        "tuner",
+        {"TrainingJobName": "job"},
+    )
+    status = wait_ended(service, "job")
+    wait_until(lambda: heard[-1] == ("Completed", "Completed"))
+    assert heard[0] == ("InProgress", "Pending")
+    assert status.metrics["loss"][0] == 0.5
+    assert [row["value"] for row in service.metrics("job")] == [0.5]
+    assert [t.status for t in status.transitions][:2] == ["Starting", "Downloading"]
+
+
+def test_names_are_taken_once_and_never_leave_their_folder(service: JobService) -> None:
+    service.create_training_job(make_spec("job", ""), {})
+    with pytest.raises(ExistsError):
+        service.create_training_job(make_spec("job", ""), {})
+    for name in ("../job", "a/b", "", ".", "a" * 64, "job\n"):
+        with pytest.raises(HoundsightError):
+            service.create_training_job(make_spec(name, ""), {})
+    with pytest.raises(NotFoundError):
+        service.logs("nobody", "algo-1")
+    wait_ended(service, "job")
+    with pytest.raises(NotFoundError, match="no host"):
+        service.logs("job", "../algo-1")
+
+
+def test_jobs_wait_for_their_turn_and_say_for_what(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "SAY_AFTER_SECONDS", 0.0)
+    service.create_training_job(make_spec("first", LONG), {})
+    wait_until(lambda: has_begun(service, "first"))
+    service.create_training_job(make_spec("second", "print('ran')"), {})
+    wait_until(lambda: service.training_status("second").waiting_for)
+    status = service.training_status("second")
+    assert status.state == JobState.PENDING
+    assert "2 cores" in status.waiting_for
+    assert "held by first" in status.transitions[-1].message
+    assert printed(service, "second") == []
+    service.stop_training_job("first")
+    assert wait_ended(service, "second").state == JobState.COMPLETED
+    assert service.training_status("second").waiting_for == ""
+
+
+def test_a_waiting_job_is_stopped_at_once(service: JobService) -> None:
+    service.create_training_job(make_spec("first", LONG), {})
+    service.create_training_job(make_spec("second", "print('ran')"), {})
+    wait_until(lambda: has_begun(service, "first"))
+    record = service.stop_training_job("second")
+    assert (record.status, record.detail["state"]) == ("Stopped", "Stopped")
+    assert not service.home.training_job("second").path.exists()
+    with pytest.raises(StateError, match="is Stopped"):
+        service.stop_training_job("second")
+
+
+def test_a_stopping_job_never_shows_anything_else(service: JobService) -> None:
+    seen: list[str] = []
+    service.create_training_job(make_spec("job", LONG), {})
+    wait_until(lambda: has_begun(service, "job"))
+    service.add_listener(lambda record: seen.append(record.status))
+    assert service.stop_training_job("job").status == "Stopping"
+    with pytest.raises(StateError, match="is Stopping"):
+        service.stop_training_job("job")
+    assert wait_ended(service, "job").state == JobState.STOPPED
+    wait_until(lambda: seen[-1] == "Stopped")
+    assert set(seen[:-1]) == {"Stopping"}
+
+
+def test_a_job_is_stopped_while_it_downloads(service: JobService) -> None:
+    spec = make_spec("job", "print('ran')", hyperparameters={"slow_download": "yes"})
+    service.create_training_job(spec, {})
+    wait_until(lambda: service.training_status("job").state == JobState.DOWNLOADING)
+    service.stop_training_job("job")
+    assert wait_ended(service, "job").state == JobState.STOPPED
+    assert "ran" not in printed(service, "job")
+
+
+def test_a_restarted_platform_finds_its_jobs(tmp_path: Path) -> None:
+    before = make_service(tmp_path)
+    before.start()
+    before.create_training_job(make_spec("running", LONG), {})
+    wait_until(lambda: has_begun(before, "running"))
+    before.create_training_job(make_spec("waiting", "print('ran')"), {})
+    before.close()
+    before.store.close()
+    after = make_service(tmp_path)
+    after.start()
+    assert after.training_status("running").state == JobState.TRAINING
+    assert after.training_status("waiting").state == JobState.PENDING
+    after.stop_training_job("running")
+    assert wait_ended(after, "running").state == JobState.STOPPED
+    assert wait_ended(after, "waiting").state == JobState.COMPLETED
+    end(after)
+
+
+def test_a_folder_of_a_lost_store_is_not_taken_for_the_jobs(service: JobService) -> None:
+    old = service.home.training_job("job")
+    old.path.mkdir(parents=True)
+    old.status.write_text("nonsense")
+    service.create_training_job(make_spec("job", "print('ran')"), {})
+    assert wait_ended(service, "job").state == JobState.COMPLETED
+    kept = [path.name for path in old.path.parent.iterdir() if path.name != "job"]
+    assert len(kept) == 1
+
+
+def test_a_job_that_cannot_be_started_fails_with_the_reason(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(service.engine, "start", fail)
+    service.create_training_job(make_spec("job", ""), {})
+    status = wait_ended(service, "job")
+    assert "No space left on device" in status.failure_reason
+
+
+def test_a_supervisor_that_always_dies_fails_its_job(service: JobService) -> None:
+    spec = make_spec("job", "")
+    folder = service.home.training_job("job")
+    service.engine.start(spec, folder, Allotment(cores=1))
+    # Nobody of this engine's making can read that.
+    folder.spec.write_text('{"version": 99}')
+    service.create_training_job(make_spec("other", ""), {})
+    handle = {"folder": str(folder.path)}
+    wait_until(lambda: service.engine.status(handle).state.ended)
+    reason = service.engine.status(handle).failure_reason
+    assert "supervisor ended again and again" in reason
+    assert "newer Houndsight" in reason
+
+
+def test_endpoints_take_memory_and_no_slot(service: JobService) -> None:
+    service.reserve_memory("endpoint", 1 << 50)
+    service.create_training_job(make_spec("job", ""), {})
+    assert wait_ended(service, "job").state == JobState.COMPLETED
