@@ -218,7 +218,7 @@ def test_a_plain_script_may_be_forked_and_others_may_not(platform):
     def forkable(files, **changes):
         return platform.prepare(platform.spec(files, **changes))[1][0].forkable
 
-    plain = forkable({"train.py": ""}, hyperparameters={"x": "\"'a b'\"", "y": '""'})
+    plain = forkable({"train.py": ""}, hyperparameters={"xx": "\"'a b'\"", "yy": '""'})
     assert plain.script == "train.py"
     assert plain.argv == ("train.py", "--xx", "a b", "--yy")
     assert forkable({"train.py": ""}, hyperparameters={"x": '"$HOME"'}) is None
