@@ -16,6 +16,7 @@ import numpy.typing as npt
 from houndsight.debugger.history import History, Series
 from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.findings import State
+from houndsight.wording import number
 
 __all__ = [
     "Blocks",
@@ -144,11 +145,6 @@ def held(
 # -- figures and plots --------------------------------------------------------------------------
 
 
-def number(value: float) -> str:
-    """`0.0877`, `12.3`, `1.2e-07`, for titles."""
-    return f"{value:.3g}"
-
-
 def figure(value: float) -> float | None:
     """A plain float for a finding; None where it is not finite, which JSON cannot say."""
     return float(value) if np.isfinite(value) else None
@@ -158,11 +154,12 @@ def line_plot(
     steps: npt.NDArray[Any],
     lines: Mapping[str, npt.NDArray[Any]],
     *,
-    y_label: str,
+    y_label: str = "",
     threshold: float | None = None,
     logarithmic: bool = False,
 ) -> dict[str, Any]:
-    """What a plot of curves over the steps needs, thinned to `PLOTTED` points.
+    """What a plot of curves over the steps needs, thinned to `PLOTTED` points; its axis is named
+    by its lines unless a label is given.
 
     `{"kind": "lines", "steps": [...], "lines": {name: [...]}, "y_label", "threshold",
     "logarithmic"}`; unknown values are None.
@@ -174,7 +171,7 @@ def line_plot(
         "kind": "lines",
         "steps": [int(step) for step in np.asarray(steps)[places]],
         "lines": {k: [figure(v) for v in np.asarray(c)[places]] for k, c in lines.items()},
-        "y_label": y_label,
+        "y_label": y_label or " and ".join(lines),
         "threshold": threshold,
         "logarithmic": logarithmic,
     }

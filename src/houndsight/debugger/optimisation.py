@@ -20,7 +20,6 @@ from houndsight.debugger import conditions
 from houndsight.debugger.history import History, Series
 from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.debugger.structure import ParameterRecord, Structure
-from houndsight.wording import number as figure
 
 __all__ = [
     "CLIPPED_WITHIN",
@@ -28,16 +27,13 @@ __all__ = [
     "adaptive",
     "clipped_at",
     "examples_a_step",
-    "figure",
     "fresh",
     "fresh_share",
     "horizon",
     "known_scalar",
     "learning_rate",
-    "line_plot",
     "loss_plot",
     "main_group",
-    "noise",
     "peak_rate",
     "rounded",
     "smoothed_loss",
@@ -59,16 +55,6 @@ CLIPPED_STEPS, CLIPPED_SHARE, CLIPPED_WITHIN = 10, 0.8, 2e-3
 FULL = 0.5
 BEGAN_AT_ZERO = 1e-6
 BLOWN_UP = 0.5
-
-
-def line_plot(
-    steps: npt.NDArray[Any],
-    lines: Mapping[str, npt.NDArray[Any]],
-    threshold: float | None = None,
-) -> dict[str, Any]:
-    """`conditions.line_plot`, its axis named by its lines."""
-    label = " and ".join(lines)
-    return conditions.line_plot(steps, lines, y_label=label, threshold=threshold)
 
 
 def loss_plot(history: History, threshold: float | None = None) -> dict[str, Any]:
@@ -209,14 +195,6 @@ def uniform_loss(structure: Structure) -> float | None:
     if loss.kind.startswith("binary_cross_entropy"):
         return math.log(2.0)
     return None
-
-
-def noise(values: Floats) -> float:
-    """Standard deviation of a series around its own slow course, from successive differences."""
-    finite = values[np.isfinite(values)]
-    if len(finite) < 3:
-        return 0.0
-    return float(1.4826 * np.median(np.abs(np.diff(finite))) / math.sqrt(2))
 
 
 def smoothed_loss(history: History) -> tuple[Series, Floats]:

@@ -30,15 +30,17 @@ from houndsight.debugger.hook.collector import Collector
 from houndsight.debugger.hook.coverage import coverage_of, precision_of
 from houndsight.debugger.hook.dataflow import FirstForward
 from houndsight.debugger.hook.describe import describe
+from houndsight.debugger.hook.description import Description
 from houndsight.debugger.hook.functional import FunctionalMode, may_watch
 from houndsight.debugger.hook.live import Live, by_name
 from houndsight.debugger.hook.lossscope import LossScope
+from houndsight.debugger.hook.optimizers import OptimizerWatch
 from houndsight.debugger.hook.pipeline import Pipeline, tensors_folder
 from houndsight.debugger.hook.recording import Forward
 from houndsight.debugger.hook.reducer import Reducer
 from houndsight.debugger.hook.replay import Replay
 from houndsight.debugger.record import Mode
-from houndsight.debugger.structure import LossRecord, Structure
+from houndsight.debugger.structure import Structure
 from houndsight.debugger.tensor_log import TensorLog
 from houndsight.debugger.tensor_writer import TensorWriter
 from houndsight.errors import RunError
@@ -104,14 +106,11 @@ class Hook:
         self.run = opening.open_run(folder)
         self.rank = opening.rank()
         self.log_folder = tensors_folder(self.run.folder, self.rank)
-        self._lock = threading.Lock()
         self._told: list[Finding] = []
         self._own: list[Finding] = []
-        self._structure: Structure | None = None
-        self._loss: LossRecord | None = None
+        self._description = Description(self.log_folder)
         self._closed = False
         self._precision = "float32"
-        self._groups: Any = None
         self._handles: list[Any] = []
         self._build(loss, optimizer, save_interval)
         self._live = Live(self.run.folder, judges, self.actions) if live and not self.rank else None
@@ -137,7 +136,7 @@ class Hook:
             TensorWriter(self.log_folder, rank=self.rank, kept_steps=self._steps_with_findings),
             Reducer(self._activations.names, self._activations.kinds),
             failed=failed,
-            saw_loss=self._saw_loss,
+            saw_loss=self._description.saw_loss,
             keep_raw=self._keeps,
         )
         self.collector = Collector(
@@ -145,10 +144,15 @@ class Hook:
         )
         self._scope = LossScope(loss, self.collector.saw_loss, failed)
         self._handles += self._scope.handles
-        for one in opening.listed(optimizer):
-            self.collector.meet(one)
         self._watch_root()
-        self._watch_optimizers(optimizer)
+        self._handles += OptimizerWatch(
+            model,
+            opening.listed(optimizer),
+            self.collector,
+            begins=self._step_begins,
+            changed=self._optimizers_changed,
+            failed=failed,
+        ).handles
 
     # -- hooks ------------------------------------------------------------------------------
 
@@ -226,54 +230,23 @@ class Hook:
 
         return begun
 
-    def _watch_optimizers(self, optimizer: Any) -> None:
-        before = Callback(self._before_step, self._fail)
-        after = Callback(self._after_step, self._fail)
-        if optimizer is None:
-            from torch.optim.optimizer import (
-                register_optimizer_step_post_hook,
-                register_optimizer_step_pre_hook,
-            )
-
-            self._handles += [
-                register_optimizer_step_pre_hook(before),
-                register_optimizer_step_post_hook(after),
-            ]
-        for one in opening.listed(optimizer):
-            self._handles += [
-                one.register_step_pre_hook(before),
-                one.register_step_post_hook(after),
-            ]
-
-    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        if self._leaves() or not self._holds(optimizer):
-            return
+    def _step_begins(self) -> bool:
+        """Before an optimizer steps a parameter of the model; whether it is watched."""
+        if self._leaves():
+            return False
         self.actions.stop_when_asked()
         self._scope.leave()
-        closure = kwargs.get("closure") or (args[1] if len(args) > 1 else None)
-        self.collector.before_step(optimizer, closure=closure is not None)
-        groups = self.collector.groups
-        if groups != self._groups and self._structure is not None:
-            self._groups = groups
+        return True
+
+    def _optimizers_changed(self) -> None:
+        if self.structure is not None:
             self._describe()
-
-    def _after_step(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
-        if self._holds(optimizer):
-            self.collector.after_step()
-
-    def _holds(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether it steps a parameter of the model."""
-        known = self.collector.optimizers
-        if optimizer in known:
-            return True
-        mine = {id(p) for p in self.inner.parameters()}
-        return any(id(p) in mine for group in optimizer.param_groups for p in group["params"])
 
     # -- what is known ----------------------------------------------------------------------
 
     def _describe(self) -> None:
-        with self._lock:
-            self._structure = describe(
+        self._description.put(
+            describe(
                 self.inner,
                 self.collector.optimizers,
                 self._first,
@@ -284,21 +257,7 @@ class Hook:
                 coverage=coverage_of(self.inner, self.collector, self._activations, self._scope),
                 facts=self._facts,
             )
-            self._write_structure()
-
-    def _saw_loss(self, loss: LossRecord) -> None:
-        with self._lock:
-            self._loss = loss
-            self._write_structure()
-
-    def _write_structure(self) -> None:
-        if self._structure is None:
-            return
-        if self._loss is not None:
-            from dataclasses import replace
-
-            self._structure = replace(self._structure, loss=self._loss)
-        self._structure.write(self.log_folder / "structure.json")
+        )
 
     def _keeps(self, group: str, name: str) -> bool:
         return any(group == g and name.endswith(end) for g, end in self._kept)
@@ -318,7 +277,7 @@ class Hook:
     @property
     def structure(self) -> Structure | None:
         """What the training is made of; None before its first step."""
-        return self._structure
+        return self._description.structure
 
     def set_mode(self, mode: Mode | str | None) -> None:
         """What forwards without a backward pass count as from now on; None: evaluation."""
@@ -329,7 +288,7 @@ class Hook:
         if self._closed:
             return
         self.collector.flush()
-        if self._structure is None:
+        if self.structure is None:
             self._describe()
         self._pipeline.wait()
 

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.examples import Floats, Integers, share_awake
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import line_plot
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity

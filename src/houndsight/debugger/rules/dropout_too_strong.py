@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.examples import batches, joined, passes, share_awake, tail
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import figure, line_plot
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
+from houndsight.wording import number
 
 __all__ = ["DropoutTooStrong"]
 
@@ -58,9 +59,9 @@ class DropoutTooStrong(Rule):
                 Cause(
                     name="dropout-too-strong",
                     text="In PyTorch the rate is the share that is dropped, not the share kept.",
-                    fix=f"Lower the rate from {figure(rate)} to {0.2 if rate < EXTREME else 0.1}.",
+                    fix=f"Lower the rate from {number(rate)} to {0.2 if rate < EXTREME else 0.1}.",
                     score=0.92,
-                    evidence=f"p = {figure(rate)}.",
+                    evidence=f"p = {number(rate)}.",
                     change={"dropout": 0.2 if rate < EXTREME else 0.1},
                 ),
             ),

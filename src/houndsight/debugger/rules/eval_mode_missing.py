@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History, Series
-from houndsight.debugger.optimisation import line_plot
 from houndsight.debugger.record import Mode
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity

@@ -131,7 +131,7 @@ def _causes() -> tuple[Cause, ...]:
             text="Evaluation's photos are prepared or turned in another way than training's.",
             fix="Read and prepare photos for evaluation by the function that training uses, and "
             "leave out only the random augmentation.",
-            score=0.92,
+            score=0.85,
             evidence=evidence,
             change={"evaluation.preprocessing": "training.preprocessing"},
         ),

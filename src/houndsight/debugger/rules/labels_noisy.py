@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.examples import batches, class_count, joined, passes, tail
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import known_scalar, line_plot
+from houndsight.debugger.optimisation import known_scalar
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity

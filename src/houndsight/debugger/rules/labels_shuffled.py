@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.examples import (
     Examples,
     above_guessing,
@@ -21,7 +22,7 @@ from houndsight.debugger.examples import (
     warming_up,
 )
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import line_plot, weight_ratios
+from houndsight.debugger.optimisation import weight_ratios
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.debugger.rules.common_causes import learning_rate_too_high, learning_rate_too_low

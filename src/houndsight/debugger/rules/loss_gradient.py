@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import adaptive, known_scalar, line_plot, weight_ratios
+from houndsight.debugger.optimisation import adaptive, known_scalar, weight_ratios
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
 from houndsight.wording import number

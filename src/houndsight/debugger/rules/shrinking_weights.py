@@ -8,7 +8,7 @@ import numpy as np
 
 from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import horizon, main_group, peak_rate, weight_names
+from houndsight.debugger.optimisation import adaptive, horizon, main_group, peak_rate, weight_names
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -49,6 +49,8 @@ class ShrinkingWeights(Rule):
             return []
         inward, lost, per_step = found
         settings = main_group(history.structure)[1]
+        if adaptive(history.structure) and settings.get("weight_decay"):
+            return []  # It is divided as gradients are: `WeightDecayScale` judges it.
         own = peak_rate(history) * float(settings.get("weight_decay") or 0.0) * horizon(settings)
         if inward < INWARD or lost > SHRUNK or not per_step > ACCOUNTED * np.nan_to_num(own):
             return []

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History, Series
-from houndsight.debugger.optimisation import figure, line_plot
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
+from houndsight.wording import number
 
 __all__ = ["SoftmaxTwice"]
 
@@ -131,7 +132,7 @@ def _holds(held: npt.NDArray[np.bool_]) -> bool:
 def _softmax(outputs: int | None) -> _Activation:
     floor = math.log(1 + (outputs - 1) / math.e) if outputs and outputs > 1 else None
     consequence = (
-        f", so that the loss of {outputs:,} classes cannot fall below {figure(floor)}"
+        f", so that the loss of {outputs:,} classes cannot fall below {number(floor)}"
         if floor
         else ""
     )
@@ -139,7 +140,7 @@ def _softmax(outputs: int | None) -> _Activation:
 
 
 def _sigmoid(kind: str, most: float) -> _Activation:
-    sign = f"all values lie between 0 and {figure(most)}"
+    sign = f"all values lie between 0 and {number(most)}"
     if kind == "binary_cross_entropy_with_logits":
         return _Activation("sigmoid", sign, ", so that no class can be denied", 0.9)
     return _Activation("sigmoid", sign, ", so that no class can win clearly", 0.9)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
+from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.examples import Integers, step_flags
 from houndsight.debugger.history import History
 from houndsight.debugger.normalisation import batchnorm_misfit
-from houndsight.debugger.optimisation import line_plot
 from houndsight.debugger.rules.base import Rule
 from houndsight.debugger.structure import Structure
 from houndsight.findings import Cause, Finding, Severity

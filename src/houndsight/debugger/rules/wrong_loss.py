@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import figure, line_plot
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.debugger.structure import LossRecord
 from houndsight.findings import Cause, Finding, Severity
+from houndsight.wording import number
 
 __all__ = ["WrongLoss"]
 
@@ -124,7 +125,7 @@ def _logarithms(
     yield _Fault(
         title=(
             f"{record.kind} gets {given} instead of logarithms of probabilities: "
-            f"the lowest loss so far is {figure(lowest)}, and it can fall without end."
+            f"the lowest loss so far is {number(lowest)}, and it can fall without end."
         ),
         text=f"{record.kind} does not take the logarithm of a softmax itself.",
         fix=(
@@ -143,7 +144,7 @@ def _binary(highest: int, lowest: float, outputs: int | None) -> _Fault:
     return _Fault(
         title=(
             f"A binary cross-entropy gets {seen}, where it knows only 0 and 1; "
-            f"the lowest loss so far is {figure(lowest)}."
+            f"the lowest loss so far is {number(lowest)}."
         ),
         text="A loss for two classes is used for more.",
         fix=(
