@@ -16,11 +16,12 @@ into them stays with the job.
 from __future__ import annotations
 
 import ctypes
+import errno
 import json
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = ["enter", "main"]
 
@@ -56,10 +57,20 @@ def main(argv: list[str]) -> int:
     if not command:
         return 0
     try:
-        os.execvp(command[0], command)
+        _become(command)
     except OSError as error:
         print(f"houndsight: {command[0]} cannot be executed: {error.strerror}", file=sys.stderr)
         return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _become(command: list[str]) -> NoReturn:
+    """Replace this process; a script without `#!` is the shell's, as wherever one is typed."""
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        if error.errno != errno.ENOEXEC:
+            raise
+        os.execv("/bin/sh", ["sh", *command])
 
 
 def _make_namespace(plan: Mapping[str, Any]) -> None:
