@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -165,7 +166,7 @@ def tuning_request(
                 "MaxParallelTrainingJobs": parallel,
                 **limits,
             },
-            "ParameterRanges": RANGES,
+            "ParameterRanges": copy.deepcopy(RANGES),
             "TrainingJobEarlyStoppingType": "Off",
             **config,
         },

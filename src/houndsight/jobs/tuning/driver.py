@@ -46,6 +46,7 @@ class Driver:
         self._trials: dict[str, JobTrial] | None = None
         self._reports: dict[str, tuple[tuple[int, float], ...]] = {}
         self._earlier: dict[str, list[TrialRecord]] = {}
+        self._judged: dict[str, int] = {}
 
     def step(self) -> bool:
         """Look at the trials and do what follows; whether the tuning job has ended."""
@@ -148,12 +149,22 @@ class Driver:
         """Running trials that early stopping or the strategy gives up on."""
         if not self.plan.watches_trials or decision.progress.stop_trials:
             return []
-        searches = {d.name: self._search(d, standing.latest) for d in self.plan.definitions}
         return [
             trial.name
             for trial in standing.running
-            if not trial.stopping and searches[trial.definition].should_stop(trial)
+            if self._has_news(trial)
+            and self._search(self.plan.definition(trial.definition), standing.latest).should_stop(
+                trial
+            )
         ]
+
+    def _has_news(self, trial: JobTrial) -> bool:
+        """Whether it has reported since it was last judged: judging replays all trials."""
+        count = len(self._intermediate(trial))
+        if trial.stopping or count == self._judged.get(trial.name, 0):
+            return False
+        self._judged[trial.name] = count
+        return True
 
     def _stop(self, names: Sequence[str]) -> None:
         for name in names:
