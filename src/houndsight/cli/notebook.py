@@ -93,10 +93,12 @@ def _execute(file: Path, output: Path, timeout: int | None, environ: dict[str, s
 
 
 def _told(content: Any) -> Any:
-    """Says which cell begins."""
+    """Says which cell begins; what is text only passes by, too."""
     cells = [index for index, cell in enumerate(content.cells) if cell.cell_type == "code"]
 
     def begin(cell: Any, cell_index: int) -> None:
+        if cell_index not in cells:
+            return
         first = next((line for line in cell.source.splitlines() if line.strip()), "")
         typer.echo(f"[{cells.index(cell_index) + 1}/{len(cells)}] {first[:80]}", err=True)
 
