@@ -14,7 +14,9 @@ from houndsight.files import write_atomic
 from houndsight.jobs.debugging.places import Places, model_folders
 from houndsight.jobs.debugging.profiler.rules import Judged, View
 from houndsight.jobs.debugging.profiler.samples import Floats, Samples
+from houndsight.jobs.debugging.profiler.steps import read_losses
 from houndsight.jobs.spec import TrainingSpec
+from houndsight.reporting.charts import learning_curve
 from houndsight.reporting.charts.base import chart_of
 from houndsight.reporting.document import (
     Block,
@@ -48,30 +50,41 @@ def write_html(
     path: Path, spec: TrainingSpec, places: Places, view: View, judged: Sequence[Judged]
 ) -> None:
     """Write the page: it works offline and phones nowhere."""
-    fired = [one for one in judged if one.fired]
     end = max((float(h.times[-1]) for h in view.hosts if len(h)), default=view.begin)
     document = Document(
         title=clean(spec.name, limit=80),
         subtitle=f"Training job on {clean(spec.instance_type, limit=40)}, run on this machine",
-        verdict=_verdict(fired),
+        verdict=_verdict(judged),
         figures=Figures(items=tuple(_figures(view, end))),
-        sections=(*_watched(places), _summary(view, end), _system(view, judged), _rules(judged)),
+        sections=(
+            *_watched(places),
+            *_curve(places),
+            _summary(view, end),
+            _system(view, judged),
+            _rules(judged),
+        ),
         made=time.strftime("%-d %B %Y, %H:%M UTC", time.gmtime(view.begin)),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, render_html(document).encode())
 
 
-def _verdict(fired: Sequence[Judged]) -> Verdict:
-    if not fired:
-        text = "No rule of the profiler has found anything."
-        return Verdict(level="good", label="No bottleneck found", text=text)
-    return Verdict(
-        level="soso",
-        label=plural(len(fired), "bottleneck"),
-        text="; ".join(one.rule for one in fired) + ".",
-        remedies=tuple(Remedy(cause=one.rule, fix=clean(one.text, limit=400)) for one in fired[:3]),
-    )
+def _verdict(judged: Sequence[Judged]) -> Verdict:
+    fired = [one for one in judged if one.fired]
+    silent = [one for one in judged if one.text and not one.fired]
+    lacking = f" {plural(len(silent), 'rule')} could not judge; the table below says why."
+    if fired:
+        return Verdict(
+            level="soso",
+            label=plural(len(fired), "bottleneck"),
+            text="; ".join(one.rule for one in fired) + "." + (lacking if silent else ""),
+            remedies=tuple(
+                Remedy(cause=one.rule, fix=clean(one.text, limit=400)) for one in fired[:3]
+            ),
+        )
+    text = f"{plural(len(judged) - len(silent), 'rule')} of the profiler found nothing."
+    level = "unknown" if silent else "good"
+    return Verdict(level=level, label="No bottleneck found", text=text + lacking * bool(silent))
 
 
 def _figures(view: View, end: float) -> list[Figure]:
@@ -97,6 +110,23 @@ def _watched(places: Places) -> list[Section]:
         found += [findings(measurements), *filter(None, [watched(measurements)])]
         break
     return found
+
+
+def _curve(places: Places) -> list[Section]:
+    """The loss of the first model that was watched."""
+    folders = model_folders(places.run)
+    series = read_losses(folders[0]) if folders else {}
+    if not any(len(points) > 1 for points in series.values()):
+        return []
+    told = [f"{name} from {p[0][1]:.3g} to {p[-1][1]:.3g}" for name, p in series.items()]
+    chart = Chart(
+        id="curve-loss",
+        title="Loss",
+        spec=learning_curve(series, across="step", along="loss"),
+        alt=f"Loss over steps: {'; '.join(told)}.",
+        height=240,
+    )
+    return [Section(id="curves", title="Learning curve", blocks=(chart,))]
 
 
 def _summary(view: View, end: float) -> Section:
@@ -195,19 +225,19 @@ def _rules(judged: Sequence[Judged]) -> Section:
     rows = tuple(
         (
             Cell(text=one.rule),
+            Cell(text=clean(one.text or "Nothing found.", limit=400)),
             Cell(text=str(one.violations), value=one.violations),
             Cell(text=str(one.datapoints), value=one.datapoints),
             Cell(text=clean(", ".join(f"{k}:{v:g}" for k, v in one.parameters.items()), limit=200)),
-            Cell(text=clean(one.text or "Nothing found.", limit=400)),
         )
         for one in sorted(judged, key=lambda j: -j.violations)
     )
     columns = (
         Column(title="Rule"),
+        Column(title="What it says"),
         Column(title="Triggered", numeric=True),
         Column(title="Datapoints", numeric=True),
         Column(title="Parameters"),
-        Column(title="What it says"),
     )
     table = Table(caption="Rules of the profiler", columns=columns, rows=rows, sortable=True)
     return Section(id="rules", title="Rules summary", blocks=(table,))

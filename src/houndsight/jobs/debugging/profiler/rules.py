@@ -193,7 +193,8 @@ def _step_outlier(view: View, p: Mapping[str, float]) -> dict[str, Any]:
     mean, spread = float(durations.mean()), float(durations.std())
     outliers = int((durations > mean + p["stddev"] * spread).sum())
     details = {"step_duration_s": _spread(durations), "outliers": outliers}
-    slow = f"{outliers} of {len(durations)} steps took far longer than the {mean:.3g} s of most"
+    usual = float(np.median(durations))
+    slow = f"{outliers} of {len(durations)} steps took far longer than the {usual:.3g} s of most"
     found = [slow] if outliers > p["n_outliers"] else []
     return _told(found, details, "{}. Look what is done in them: saving, evaluating, swapping?")
 

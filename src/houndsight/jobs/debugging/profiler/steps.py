@@ -12,7 +12,7 @@ from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.debugger.tensor_log import TensorLog
 from houndsight.errors import RunError
 
-__all__ = ["Steps", "read_steps"]
+__all__ = ["Steps", "read_losses", "read_steps"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,3 +63,24 @@ def read_steps(run_folder: Path) -> Steps:
         return Steps(empty, empty)
     evaluation = [*times[Mode.EVAL].values(), *times[Mode.PREDICT].values()]
     return Steps(np.array(sorted(times[Mode.TRAIN].values())), np.array(sorted(evaluation)))
+
+
+def read_losses(run_folder: Path) -> dict[str, list[tuple[float, float]]]:
+    """The loss by step: of each training step, and the mean of the evaluations at a step."""
+    train: dict[int, float] = {}
+    evaluated: dict[int, list[float]] = {}
+    try:
+        for row in TensorLog(run_folder).rows(groups=[Group.SCALARS], names=["loss"]):
+            value = float(row.values[0])
+            if not np.isfinite(value):
+                continue
+            if row.mode == Mode.TRAIN:
+                train[row.step] = value
+            else:
+                evaluated.setdefault(row.step, []).append(value)
+    except (RunError, OSError):
+        return {}
+    found = {"training": sorted((float(s), v) for s, v in train.items())}
+    if evaluated:
+        found["evaluation"] = sorted((float(s), float(np.mean(v))) for s, v in evaluated.items())
+    return found

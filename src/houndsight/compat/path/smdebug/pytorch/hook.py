@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from houndsight.debugger.hook.callback import Callback
 from houndsight.debugger.hook.hook import Hook as Engine
 from houndsight.debugger.hook.losses import CRITERIA, LossCall
-from houndsight.debugger.hook.opening import rank, unwrapped
+from houndsight.debugger.hook.opening import unwrapped
 from houndsight.debugger.hook.saving import Kept, Saver
 from houndsight.debugger.saved import SavedWriter
 
@@ -104,7 +104,8 @@ class Hook(CallbackHook):
         self._early: list[tuple[str, float, float]] = []
         self._closed = self._failed = False
         self._owner = os.getpid()
-        self.logger.info("Saving to %s", self.out_dir)
+        if not dry_run:
+            self.logger.info("Saving to %s", self.out_dir)
         if export_tensorboard or tensorboard_dir:
             self.logger.warning("TensorBoard files are not written; houndsight's report shows all.")
         atexit.register(self._at_exit)
@@ -248,7 +249,8 @@ class Hook(CallbackHook):
         if self.mode is not ModeKeys.GLOBAL:
             self.mode_steps[self.mode] += 1
         self.mode_steps[ModeKeys.GLOBAL] = self.step
-        assert self._saver is not None
+        if self._saver is None:
+            return
         self._saver.begin(self.step, self.mode.name, self.mode_steps[self.mode])
         self._saver.take_output(type(module).__name__, args, "_input_")
         early, self._early = self._early, []
@@ -398,7 +400,7 @@ class Hook(CallbackHook):
 
     @property
     def _writes(self) -> bool:
-        return not self._off and (self.include_workers == "all" or rank() == 0)
+        return not self._off and self._saver is not None
 
     def _open(self, module: nn.Module, folder: Path | None = None) -> Engine:
         """Begin to watch and to save; `folder` is the run's."""
@@ -407,20 +409,25 @@ class Hook(CallbackHook):
         engine.collector.told_of_loss = self._saw_loss
         if self._mode_set:
             engine.set_mode(_engine_mode(self.mode))
+        if engine.rank == 0 or self.include_workers == "all":
+            self._saver = self._make_saver(module, engine)
+        self._engine, self._module = engine, module
+        names = ", ".join(self._collections_to_save())
+        self.logger.info("Monitoring the collections: %s", names)
+        return engine
+
+    def _make_saver(self, module: nn.Module, engine: Engine) -> Saver:
         inner, compiled = unwrapped(module)
         workers = int(os.environ.get("WORLD_SIZE", "1")) if self.include_workers == "all" else 1
         writer = SavedWriter(
             engine.log_folder / "saved", worker=f"worker_{engine.rank}", workers=workers
         )
-        self._saver = Saver(
+        self._write_collections(writer)
+        saver = Saver(
             inner if compiled else module, writer, self._due, self._fail, modules=not compiled
         )
-        self._saver.warn = self.logger.warning
-        self._engine, self._module = engine, module
-        self._write_collections(writer)
-        names = ", ".join(self._collections_to_save())
-        self.logger.info("Monitoring the collections: %s", names)
-        return engine
+        saver.warn = self.logger.warning
+        return saver
 
     def attach(self, module: nn.Module, folder: Path) -> Engine:
         """Watch a model whose call is under way, of which a script said nothing."""
