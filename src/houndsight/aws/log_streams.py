@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from houndsight.aws.platform import Platform
+from houndsight.jobs.endpoints.logs import read_stream
 from houndsight.jobs.engine import LogLine, LogPage
-from houndsight.jobs.local.logs import read_page
 from houndsight.jobs.states import Kind, NotFoundError
 
 __all__ = ["EndpointLogs", "LogSource", "LogStream", "StreamReader", "TrainingJobLogs"]
@@ -157,9 +157,7 @@ class EndpointLogs(LogSource):
     def read(self, group: str, stream: LogStream, offset: int, limit: int) -> LogPage:
         """Lines of the worker's log."""
         del group
-        variant, _, started = stream.host.partition("/")
-        folder = self._platform.home.endpoint(stream.owner).stream(variant, started)
-        return read_page(folder, offset, limit, ended=False)
+        return read_stream(self._platform.home.endpoint(stream.owner), stream.host, offset, limit)
 
 
 def _made_ms(path: Path) -> int:

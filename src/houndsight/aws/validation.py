@@ -77,7 +77,8 @@ def _check(shape: Shape, value: Any, path: str) -> Iterator[str]:
         for key, item in value.items():
             yield from _check(shape.key, key, f"{path}.key")
             yield from _check(shape.value, item, f"{path}.{key[:SHOWN]}.member")
-    elif kind == "blob":
+    elif kind == "blob" and len(value) < shape.metadata.get("min", 0):
+        # How long a blob may be is a setting of its service.
         yield from _bounds(shape, len(value), value, path, "length")
     elif kind in ("integer", "long", "float", "double"):
         yield from _bounds(shape, value, value, path, "value")
@@ -129,8 +130,10 @@ def _bounds(shape: Shape, size: float, value: Any, path: str, what: str) -> Iter
 def compiled(pattern: str) -> re.Pattern[str] | None:
     """A Java pattern for Python; None when it cannot be said here, and is then not checked."""
     for java, python in UNICODE_CLASSES.items():
-        inside = f"[{python}]" if pattern == java else python
-        pattern = pattern.replace(java, inside)
+        while java in pattern:
+            before, _, behind = pattern.partition(java)
+            inside = before.rfind("[") > before.rfind("]")
+            pattern = before + (python if inside else f"[{python}]") + behind
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

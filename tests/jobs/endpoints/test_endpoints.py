@@ -146,7 +146,8 @@ def test_a_worker_that_never_answers_is_given_up(
 def test_what_a_script_finds(endpoints: Endpoints) -> None:
     text = """
 import json, os, sys
-sys.path.insert(0, "elsewhere")
+import numpy as np
+np.float
 def model_fn(model_dir): return model_dir
 def input_fn(body, content_type): return body
 def predict_fn(data, model):
@@ -178,6 +179,7 @@ def output_fn(prediction, accept): return json.dumps(prediction)
     assert found["PIP_CONSTRAINT"].startswith("file://")
     assert found["hard"] == (found["model"] == "/opt/ml/model")
     endpoints.logged("ep", "asks for PyTorch 1.8 (py36)")
+    endpoints.logged("ep", "np.float")
     endpoints.logged("ep", "comes from this machine")
 
 

@@ -71,8 +71,8 @@ def test_an_update_under_load_drops_nothing(endpoints: Endpoints) -> None:
     assert load.errors == []
     assert set(load.answers[count:]) == {"new"}
     assert (record.status, record.detail["config"]) == ("InService", "ep-2")
-    generations = [path.name for path in endpoints.folder("ep").generations.iterdir()]
-    assert generations == ["2"]
+    generations = endpoints.folder("ep").generations
+    wait_for(lambda: [path.name for path in generations.iterdir()] == ["2"], "the removal")
 
 
 def test_what_was_begun_is_answered(endpoints: Endpoints) -> None:

@@ -8,7 +8,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from houndsight.errors import RunError
 from houndsight.jobs.container.clone import remove_tree
+from houndsight.jobs.endpoints.state import EndpointState
 from houndsight.jobs.engine import LogPage
 from houndsight.jobs.layout import EndpointFolder, HostFolder
 from houndsight.jobs.local.logs import read_page
@@ -71,9 +73,19 @@ def read_stream(folder: EndpointFolder, name: str, offset: int, limit: int) -> L
     if not _NAME.fullmatch(name):
         return LogPage([], offset)
     variant, _, stream = name.partition("/")
-    # While a supervisor writes down times, only lines whose time is known for good are shown.
-    ended = not is_alive(read_identity(folder.supervisor))
-    return read_page(folder.stream(variant, stream), offset, limit, ended=ended)
+    return read_page(folder.stream(variant, stream), offset, limit, ended=_has_ended(folder))
+
+
+def _has_ended(folder: EndpointFolder) -> bool:
+    """Whether nobody writes down times any more; until then a line without one is held back."""
+    if not folder.wanted.exists():
+        return True
+    try:
+        state = EndpointState.read(folder.status)
+    except RunError:
+        return False
+    failed = state is not None and state.status == "Failed"
+    return failed and not is_alive(read_identity(folder.supervisor))
 
 
 def forget_old_streams(folder: EndpointFolder) -> None:

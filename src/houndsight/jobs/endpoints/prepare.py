@@ -195,7 +195,8 @@ def _environment(
         "AWS_DEFAULT_REGION": endpoint.region,
         "SAGEMAKER_REGION": endpoint.region,
         "SAGEMAKER_BASE_DIR": ml_root or str(folder.ml),
-        **({"HOUNDSIGHT_JOB_LEGACY": asked.version} if asked.name and asked.version else {}),
+        "HOUNDSIGHT_JOB_SAID": str(folder.path / "said"),
+        "HOUNDSIGHT_JOB_LEGACY": asked.version if asked.name == "pytorch" else "current",
     }
     return merged_environment(ours, own)
 

@@ -53,19 +53,16 @@ class EndpointService:
         region: str = "us-east-1",
         account: str = "000000000000",
         settings: EndpointsSettings | None = None,
-        environment: Mapping[str, str] | None = None,
         reserve: Callable[[str, int], None] | None = None,
     ) -> None:
         """Over the folder and the store of one control plane.
 
         Args:
-            environment: for supervisors and workers, beside this process's own.
             reserve: told how much memory an endpoint holds: `("endpoint NAME", bytes)`.
         """
         self._home, self._store = home, store
         self._region, self._account = region, account
         self._settings = settings or resolve(EndpointsSettings).value
-        self.environment = dict(environment or {})
         self._reserve = reserve or (lambda _name, _bytes: None)
         self._lock = threading.RLock()
         self._followed: dict[str, _Followed] = {}
@@ -323,9 +320,7 @@ class EndpointService:
         with self._lock:
             if name not in self._followed:
                 folder = self._home.endpoint(name)
-                self._followed[name] = _Followed(
-                    Router(folder), SupervisorStarter(folder, self.environment)
-                )
+                self._followed[name] = _Followed(Router(folder), SupervisorStarter(folder))
             return self._followed[name]
 
     def _follow(self) -> None:

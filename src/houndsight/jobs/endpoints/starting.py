@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from houndsight.jobs.layout import EndpointFolder
@@ -20,10 +19,8 @@ STEADY_S = 60.0
 class SupervisorStarter:
     """Keeps one supervisor alive. Its lock keeps it from being two."""
 
-    def __init__(
-        self, folder: EndpointFolder, environment: Mapping[str, str] | None = None
-    ) -> None:
-        self._folder, self._environment = folder, environment or {}
+    def __init__(self, folder: EndpointFolder) -> None:
+        self._folder = folder
         self._child: Detached | None = None
         self._started = 0.0
         self._back_off_s = 0.0
@@ -51,5 +48,5 @@ class SupervisorStarter:
             [*command, str(self._folder.path)],
             log=self._folder.messages,
             cwd=Path("/"),
-            environment={**os.environ, **self._environment, "PYTHONUNBUFFERED": "1"},
+            environment={**os.environ, "PYTHONUNBUFFERED": "1"},
         )

@@ -40,6 +40,8 @@ DELETED = "Deleted"
 """The last status of an endpoint; the control plane then forgets it."""
 BUSY_S, QUIET_S = 0.03, 0.2
 MEMORY_EVERY_S = 20.0
+SETTLED_S = 1.0
+"""After so long in service, what a model holds is what it will hold."""
 DRAIN_MARGIN_S = 5.0
 
 
@@ -169,6 +171,7 @@ class Supervisor:
     def _take_as_current(self, deployment: Deployment) -> None:
         deployment.keep_trying()
         spec, self._before = deployment.spec, None
+        self._memory_at = time.monotonic() + SETTLED_S
         spec.write(self.folder.current)
         self._state = dataclasses.replace(
             self._state,

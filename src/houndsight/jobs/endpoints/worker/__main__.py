@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import os
 import sys
@@ -15,15 +13,12 @@ from houndsight.jobs.endpoints.worker.causes import Trouble, trouble_of
 
 __all__ = ["main"]
 
-LEGACY = "houndsight.compat.legacy"
-
 
 def main(argv: list[str]) -> int:
     """Serve as `WORKER.json` says; 1 when the model cannot be loaded, with the cause written."""
     told: dict[str, Any] = json.loads(Path(argv[0]).read_bytes())
     stage = "starting"
     try:
-        _stand_in_for_old_names()
         serving = _serving(told)
         try:
             serving.load()
@@ -53,17 +48,6 @@ def _serving(told: dict[str, Any]) -> Any:
     from houndsight.jobs.endpoints.worker.serving import ScriptServing
 
     return ScriptServing(told)
-
-
-def _stand_in_for_old_names() -> None:
-    """Names that newer libraries removed, where the image asks for an older framework."""
-    if not os.environ.get("HOUNDSIGHT_JOB_LEGACY"):
-        return
-    try:
-        if importlib.util.find_spec(LEGACY) is not None:
-            importlib.import_module(LEGACY).begin()
-    except Exception as error:
-        print(f"houndsight: names of older libraries cannot be added: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

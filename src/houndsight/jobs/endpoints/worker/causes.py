@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from houndsight.jobs.container.removed_names import replacement_for
+
 __all__ = ["Trouble", "trouble_of"]
 
 LONGEST = 1_500
@@ -180,7 +182,12 @@ def _no_batch(error: BaseException, _: Path) -> str:
     return ""
 
 
+def _removed_name(error: BaseException, _: Path) -> str:
+    return replacement_for("".join(traceback.format_exception_only(error)))
+
+
 HINTS = (
+    _removed_name,
     _other_network,
     _state_dict_for_model,
     _model_for_state_dict,
