@@ -103,7 +103,10 @@ class BlobFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        root.mkdir(parents=True, exist_ok=True)
+        if not root.is_dir():
+            for number in range(256):
+                (root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+            sync_folder(root)
 
     def path(self, name: str) -> Path:
         """Where the file called `name` lies."""
