@@ -64,6 +64,7 @@ class JobService:
         self._closed = False
         self._listeners: list[Listener] = []
         self._live: dict[str, Record] = {}
+        self._trouble: dict[str, str] = {}
         self._thread: threading.Thread | None = None
 
     # -- life ---------------------------------------------------------------------------------
@@ -71,8 +72,11 @@ class JobService:
     def start(self) -> None:
         """Take up what an earlier control plane left, and begin to work."""
         with self._lock:
-            for record in self._all_live():
-                self._take_up(record)
+            for record in list(self._all_live()):
+                try:
+                    self._take_up(record)
+                except Exception:
+                    log.exception("Training job %s could not be taken up", record.name)
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 
@@ -217,8 +221,8 @@ class JobService:
         assert record.handle is not None
         try:
             status = self.engine.status(record.handle)
-        except HoundsightError as error:
-            log.error("Training job %s: %s", name, error)
+        except (HoundsightError, OSError) as error:
+            self._say_trouble(name, str(error))
             return None
         known = _status(record)
         if status.modified <= known.modified or not status.transitions:
@@ -230,6 +234,12 @@ class JobService:
             before = known.state
             record = self._write(record, status)
         return record if before != status.state else None
+
+    def _say_trouble(self, name: str, text: str) -> None:
+        """Once, not at every look."""
+        if self._trouble.get(name) != text:
+            self._trouble[name] = text
+            log.error("Training job %s: %s", name, text)
 
     def _start(self, name: str, allotment: Allotment) -> Record | None:
         """Start a job that may start. What is intended is stored first."""
@@ -243,10 +253,12 @@ class JobService:
             )
         try:
             handle = self.engine.start(spec, self.home.training_job(name), allotment)
-        except (HoundsightError, OSError) as error:
+        except Exception as error:
+            # Whatever it was, the slot must not stay taken by a job that does not run.
             log.exception("Training job %s could not be started", name)
             with self._lock:
-                reason = f"InternalServerError: the job could not be started: {error}"
+                what = error if isinstance(error, HoundsightError) else repr(error)
+                reason = f"InternalServerError: the job could not be started: {what}"
                 failed = _status(record).moved(
                     JobState.FAILED, "Training job failed", time.time(), failure_reason=reason
                 )

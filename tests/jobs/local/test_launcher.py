@@ -171,3 +171,17 @@ def test_an_idle_launcher_ends(tmp_path: Path) -> None:
     wait_until(lambda: not is_alive(launcher_identity(engine.home)))
     assert time.monotonic() - begun < 100
     engine.close()
+
+
+def test_the_next_job_gets_the_spare_supervisor(service: JobService) -> None:
+    assert isinstance(service.engine, LocalEngine)
+    run(service, "before", "print('ran')")
+    keeper = service.engine._keeper
+    spare = wait_until(lambda: keeper._spare)
+    assert run(service, "after", "print('ran')")[-1] == "ran"
+    folder = service.home.training_job("after")
+    assert json.loads(folder.supervisor.read_bytes())["pid"] == spare.pid
+    assert folder.messages.read_text()
+    unused = wait_until(lambda: keeper._spare)
+    keeper.close()
+    assert unused.returncode == 0

@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from houndsight.config import resolve
-from houndsight.errors import RunError
 from houndsight.jobs.engine import Allotment, Engine, Handle, LogPage
 from houndsight.jobs.instances import advice
 from houndsight.jobs.layout import JobFolder, PlatformHome
 from houndsight.jobs.local.grant import Grant, Limits
-from houndsight.jobs.local.launching import launcher_file, launcher_identity, mark_of
+from houndsight.jobs.local.keeping import Keeper
+from houndsight.jobs.local.launching import launcher_file, launcher_identity
 from houndsight.jobs.local.logs import read_page
-from houndsight.jobs.local.processes import (
-    Detached,
-    end_session,
-    is_alive,
-    read_identity,
-    send,
-    write_identity,
-)
+from houndsight.jobs.local.processes import Detached, is_alive, send, write_identity
 from houndsight.jobs.machine import Machine
 from houndsight.jobs.settings import JobsSettings
 from houndsight.jobs.spec import TrainingSpec
@@ -35,9 +28,8 @@ __all__ = ["LocalEngine"]
 
 MEGABYTE = 1_000_000
 LOOK_SECONDS = 0.5
-DEATHS = 5
-DEATHS_SECONDS = 60.0
-"""A supervisor that dies this often in this time is not replaced again."""
+SETTLED_SECONDS = 3.0
+"""A job that has run so long is no longer disturbed when the next supervisor gets ready."""
 
 
 class LocalEngine(Engine):
@@ -64,9 +56,15 @@ class LocalEngine(Engine):
         self.environment = dict(environment or {})
         self._interpreter = tuple(interpreter)
         self._machine = Machine.here(self.settings)
-        self._supervisors: dict[Path, Detached] = {}
         self._launcher: Detached | None = None
-        self._deaths: dict[Path, list[float]] = {}
+        self._lock = threading.Lock()
+        self._keeper = Keeper(
+            home,
+            interpreter=self._interpreter,
+            environment=self.environment,
+            spare_s=self.settings.launcher_minutes * 60 if self.settings.launcher else 0,
+            status=self._status,
+        )
         self._looked: dict[Path, float] = {}
         self._read: dict[Path, tuple[tuple[int, int], JobStatus]] = {}
 
@@ -96,7 +94,8 @@ class LocalEngine(Engine):
         handle = {"engine": self.name, "folder": str(folder.path)}
         if not spec.entrypoint:
             self.warm()
-        self._keep_supervised(folder)
+        with self._lock:
+            self._keeper.keep(folder)
         return handle
 
     def attach(self, handle: Handle) -> None:
@@ -107,11 +106,14 @@ class LocalEngine(Engine):
         """Where it stands, as its supervisor wrote it; a dead supervisor is replaced."""
         folder = _folder(handle)
         status = self._status(folder)
-        if status.state.ended:
-            self._forget(folder)
-        elif time.monotonic() - self._looked.get(folder.path, -LOOK_SECONDS) >= LOOK_SECONDS:
-            self._looked[folder.path] = time.monotonic()
-            self._keep_supervised(folder)
+        with self._lock:
+            if status.state.ended:
+                self._keeper.forget(folder)
+                self._looked.pop(folder.path, None)
+            elif self._is_due(folder):
+                self._keeper.keep(folder)
+            if status.state.ended or _runs_for(status) > SETTLED_SECONDS:
+                self._keeper.have_a_spare()
         return status
 
     def stop(self, handle: Handle) -> None:
@@ -131,11 +133,20 @@ class LocalEngine(Engine):
 
     def close(self) -> None:
         """Jobs go on; the launcher is not needed without a control plane."""
+        with self._lock:
+            self._keeper.close()
         launcher = launcher_identity(self.home)
         if launcher is not None:
-            send(launcher, 15)
+            send(launcher, signal.SIGTERM)
         if self._launcher is not None:
             self._launcher.wait(timeout=10)
+
+    def _is_due(self, folder: JobFolder) -> bool:
+        now = time.monotonic()
+        if now - self._looked.get(folder.path, -LOOK_SECONDS) < LOOK_SECONDS:
+            return False
+        self._looked[folder.path] = now
+        return True
 
     def _grant(self, spec: TrainingSpec, allotment: Allotment) -> Grant:
         chosen = self.settings
@@ -160,69 +171,13 @@ class LocalEngine(Engine):
         self._read[folder.path] = (key, status)
         return status
 
-    def _keep_supervised(self, folder: JobFolder) -> None:
-        if is_alive(read_identity(folder.supervisor)):
-            return
-        started = self._supervisors.get(folder.path)
-        if started is not None and started.poll() is None:
-            return
-        if self._status(folder).state.ended:
-            return
-        if started is not None and self._died_too_often(folder):
-            self._give_up(folder)
-            return
-        self._supervisors[folder.path] = Detached(
-            [*self._interpreter, "-m", "houndsight.jobs.local.supervisor", str(folder.path)],
-            log=folder.messages,
-            cwd=folder.path,
-            environment={**os.environ, **self.environment},
-        )
 
-    def _died_too_often(self, folder: JobFolder) -> bool:
-        now = time.monotonic()
-        deaths = [t for t in self._deaths.get(folder.path, []) if now - t < DEATHS_SECONDS]
-        self._deaths[folder.path] = [*deaths, now]
-        return len(deaths) + 1 >= DEATHS
-
-    def _give_up(self, folder: JobFolder) -> None:
-        """The supervisor cannot do it: end the scripts, and say so in its place."""
-        with folder.lock.open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return
-            for place in sorted((folder.path / "hosts").glob("*/process.json")):
-                stub = read_identity(place)
-                if stub is not None:
-                    send(stub, 9)
-                    end_session(stub, mark_of(folder))
-            try:
-                status = JobStatus.read(folder.status)
-            except RunError:
-                status = JobStatus()
-            reason = (
-                "InternalServerError: the job's supervisor ended again and again; its last words"
-                f" stand in {folder.messages}: {_last_line(folder.messages)}"
-            )
-            status.moved(
-                JobState.FAILED, "Training job failed", time.time(), failure_reason=reason
-            ).write(folder.status)
-
-    def _forget(self, folder: JobFolder) -> None:
-        supervisor = self._supervisors.get(folder.path)
-        if supervisor is not None and supervisor.poll() is not None:
-            del self._supervisors[folder.path]
-        self._deaths.pop(folder.path, None)
-        self._looked.pop(folder.path, None)
+def _runs_for(status: JobStatus) -> float:
+    """Seconds since its training began; 0 before, and after."""
+    if status.state != JobState.TRAINING or status.training_started is None:
+        return 0.0
+    return time.time() - status.training_started
 
 
 def _folder(handle: Handle) -> JobFolder:
     return JobFolder(Path(handle["folder"]))
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_bytes()[-4096:].decode(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1] if lines else ""

@@ -39,11 +39,12 @@ class Detached(subprocess.Popen[bytes]):
         log: Path,
         cwd: Path,
         environment: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> None:
         with log.open("ab") as file:
             super().__init__(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=file,
                 stderr=file,
                 cwd=cwd,

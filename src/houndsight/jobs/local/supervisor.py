@@ -1,6 +1,7 @@
 """A job's supervisor: makes it ready, has its scripts started, follows its files, ends it.
 
     python -m houndsight.jobs.local.supervisor JOB_FOLDER
+    python -m houndsight.jobs.local.supervisor --spare IDLE_SECONDS     folder from stdin
 
 It runs in a session of its own and outlives the control plane, which replaces it if it dies. What
 it decides stands in a file before it acts on it, so that another can take over at any moment: the
@@ -11,7 +12,9 @@ started only by a stub that has claimed its host, and no host is claimed twice.
 from __future__ import annotations
 
 import fcntl
+import importlib
 import os
+import select
 import signal
 import sys
 import time
@@ -56,6 +59,7 @@ class Supervisor:
         self.spec = TrainingSpec.read(folder.spec)
         self.grant = Grant.read(folder.allotment)
         self.objects = ObjectStore(self.home.objects)
+        self.attendance = Attendance(self.spec, self.folder, self.objects)
 
     def run(self) -> None:
         """Until the job has ended."""
@@ -74,12 +78,11 @@ class Supervisor:
             self._fail(f"InternalServerError: the platform failed: {type(error).__name__}: {error}")
 
     def _train(self) -> None:
-        attendance = Attendance(self.spec, self.folder, self.objects)
         if read_launch(self.folder) is None:
             if self.status.state == JobState.STOPPING:
                 self._end(Outcome(JobState.STOPPED, "", None))
                 return
-            self._prepare(attendance)
+            self._prepare()
         if self.folder.stop.exists() and not self._has_begun():
             self.status.move(JobState.STOPPING, "Stopping the training job")
             self._end(Outcome(JobState.STOPPED, "", None))
@@ -90,9 +93,9 @@ class Supervisor:
                 "Training image download completed. Training in progress.",
                 training_started=time.time(),
             )
-        attendance.start()
+        self.attendance.start()
         training = Training(
-            self.home, self.folder, self.spec, self.grant, self.status, attendance, say
+            self.home, self.folder, self.spec, self.grant, self.status, self.attendance, say
         )
         training.run()
         outcome = outcome_of(self.spec, self.folder, training.exits)
@@ -107,7 +110,7 @@ class Supervisor:
     def _has_begun(self) -> bool:
         return any(self.folder.host(name).process.exists() for name in self.spec.hosts)
 
-    def _prepare(self, attendance: Attendance) -> None:
+    def _prepare(self) -> None:
         from houndsight.jobs.container.prepare import prepare
 
         if self.status.state == JobState.PENDING:
@@ -117,7 +120,7 @@ class Supervisor:
             commands = prepare(
                 self.spec, self.folder, self.objects, self.grant.allotment, report=self._busy_with
             )
-            extra = attendance.environment()
+            extra = self.attendance.environment()
             write_launch(self.folder, [command.with_environment(extra) for command in commands])
 
     def _busy_with(self, what: str) -> None:
@@ -130,8 +133,7 @@ class Supervisor:
 
         ending = read_ending(self.folder)
         succeeded = not self.status.now.failure_reason and ending is None
-        attendance = Attendance(self.spec, self.folder, self.objects)
-        rules = attendance.finish(succeeded=succeeded, stopped=ending is not None)
+        rules = self.attendance.finish(succeeded=succeeded, stopped=ending is not None)
         if rules is not None:
             self.status.note(rules=dict(rules[0]), profiler_rules=dict(rules[1]))
         try:
@@ -195,7 +197,10 @@ def say_once(folder: JobFolder, spec: TrainingSpec, text: str) -> None:
 
 def main(argv: list[str]) -> int:
     """Supervise the job in a folder, unless somebody does already."""
-    folder = JobFolder(Path(argv[0]))
+    path = _wait_for_work(float(argv[1])) if argv[0] == "--spare" else argv[0]
+    if not path:
+        return 0
+    folder = JobFolder(Path(path))
     lock = os.open(folder.lock, os.O_CREAT | os.O_RDWR, 0o600)
     if not _take(lock):
         return 0
@@ -204,6 +209,22 @@ def main(argv: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Supervisor(folder).run()
     return 0
+
+
+def _wait_for_work(idle_s: float) -> str:
+    """Be ready, and learn from stdin for which folder; "" if nobody needs this process."""
+    for name in ("prepare", "finish"):
+        importlib.import_module(f"houndsight.jobs.container.{name}")
+    if not select.select([sys.stdin], [], [], idle_s)[0]:
+        return ""
+    path = os.fsdecode(sys.stdin.buffer.readline().rstrip(b"\n"))
+    if path:
+        messages = os.open(JobFolder(Path(path)).messages, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for descriptor, target in ((null, 0), (messages, 1), (messages, 2)):
+            os.dup2(descriptor, target)
+        os.chdir(path)
+    return path
 
 
 def _take(lock: int) -> bool:
