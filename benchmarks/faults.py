@@ -12,9 +12,11 @@ recorded once and judged by replay. Kinds, networks and data sets are split befo
 - Detected: a rule speaks with warning or above that is silent about the twin.
 - A cause is right if it is on the fault's list, written before tuning. A fix works if the change
   of the first cause, at most three settings, brings back 80 % of the lost accuracy.
-- Beside it the rules of SageMaker Debugger as documented, with their default parameters.
+- Beside it the rules of SageMaker Debugger as documented, with their default parameters, and
+  with `--peers` trainproof, torch-audit and torchtest2 where they are installed.
 
-    python benchmarks/faults.py --recordings DIR [--hours 3 | --full] [--part tuning|unseen]
+    python benchmarks/faults.py --recordings DIR [--hours 3 | --full] [--part tuning|unseen] \
+        [--peers 60]
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ import torch
 from _common import machine
 from fault_suite.figures import by_kind, false_alarms, goals, overall
 from fault_suite.judging import Suite
+from fault_suite.peers import peers_table
 from fault_suite.plan import PARTS, Run, plan
 from fault_suite.recordings import Recordings
 
@@ -53,6 +56,7 @@ def main() -> None:
             train=not arguments.replay,
             seconds=None if arguments.full else seconds * FIXES,
             verbose=arguments.verbose,
+            peers=arguments.peers if part == "unseen" else 0,
         )
 
 
@@ -66,7 +70,9 @@ def record(recordings: Recordings, runs: Sequence[Run], seconds: float | None) -
         recordings.record(run.spec)
 
 
-def report(part: str, suite: Suite, *, train: bool, seconds: float | None, verbose: bool) -> None:
+def report(
+    part: str, suite: Suite, *, train: bool, seconds: float | None, verbose: bool, peers: int
+) -> None:
     """Print what holds of a part."""
     cases = suite.cases()
     harmful = [case for case in cases if case.harmful]
@@ -86,6 +92,8 @@ def report(part: str, suite: Suite, *, train: bool, seconds: float | None, verbo
     print(f"Findings live and by replay were the same in {sum(map(bool, live))} of {len(live)}.\n")
     print(overall(harmful), end="\n\n")
     print(false_alarms(healthy), end="\n\n")
+    if peers:
+        print(peers_table(cases, suite.recordings, peers), end="\n\n")
     print(by_kind(cases), end="\n\n")
     print("\n".join(goals(harmful, healthy)))
     if verbose:
@@ -117,6 +125,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="run all, however long it takes")
     parser.add_argument("--part", nargs="*", choices=list(PARTS))
     parser.add_argument("--replay", action="store_true", help="run nothing, judge what is there")
+    parser.add_argument(
+        "--peers", type=int, default=0, help="let other tools judge so many harmful faults too"
+    )
     parser.add_argument("--verbose", action="store_true", help="name each miss and false alarm")
     return parser.parse_args()
 
