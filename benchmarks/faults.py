@@ -48,13 +48,13 @@ def main() -> None:
     for part in arguments.part or list(PARTS):
         seconds = arguments.hours * 3600 * SHARES[part]
         runs = list(plan(part, full=arguments.full))
-        if not arguments.replay:
+        if not (arguments.replay or arguments.judge):
             record(recordings, runs, None if arguments.full else seconds * (1 - FIXES))
         report(
             part,
             Suite(recordings, runs),
             train=not arguments.replay,
-            seconds=None if arguments.full else seconds * FIXES,
+            seconds=None if arguments.full or arguments.judge else seconds * FIXES,
             verbose=arguments.verbose,
             peers=arguments.peers if part == "unseen" else 0,
         )
@@ -125,6 +125,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--full", action="store_true", help="run all, however long it takes")
     parser.add_argument("--part", nargs="*", choices=list(PARTS))
     parser.add_argument("--replay", action="store_true", help="run nothing, judge what is there")
+    parser.add_argument("--judge", action="store_true", help="record nothing, but try the fixes")
     parser.add_argument(
         "--peers", type=int, default=0, help="let other tools judge so many harmful faults too"
     )
