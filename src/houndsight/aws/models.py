@@ -9,6 +9,7 @@ names them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
@@ -38,9 +39,14 @@ def load_model(service: str, operations: Iterable[str]) -> ServiceModel:
         MissingExtraError: botocore is not installed.
     """
     require_extra("botocore", what="The platform", extra="platform")
+    return _load(service, frozenset(operations))
+
+
+@functools.cache
+def _load(service: str, operations: frozenset[str]) -> ServiceModel:
     from botocore.model import ServiceModel
 
-    return ServiceModel(_description(service, frozenset(operations)), service)
+    return ServiceModel(_description(service, operations), service)
 
 
 def _description(service: str, operations: frozenset[str]) -> dict[str, Any]:
