@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,35 +49,58 @@ def etag(info: ObjectInfo, body: bytes) -> str:
     return f"{hashlib.md5(digests).hexdigest()}-{len(sizes)}"
 
 
-def run(folder: Path, step: int, seed: int) -> bool:
-    """Whether the writer lived through all it had to write."""
-    command = [sys.executable, str(WRITER), str(folder), str(step), str(seed)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode in (0, -signal.SIGKILL), done.stderr
-    return done.returncode == 0
+class Writers:
+    """The process that forks writers."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(WRITER)]
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def survives(self, folder: Path, step: int, seed: int) -> bool:
+        """Whether a writer lives through all it has to write."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(folder, step, seed, file=self._process.stdin, flush=True)
+        status = int(self._process.stdout.readline())
+        assert status in (0, signal.SIGKILL), "a writer failed; its trace is above"
+        return status == 0
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
-def test_killed_now_and_then(tmp_path: Path) -> None:
-    """On one store, so that each writer begins with what the killed ones left."""
-    store = ObjectStore(tmp_path / "objects")
+@pytest.fixture
+def writers() -> Iterator[Writers]:
+    made = Writers()
+    yield made
+    made.close()
+
+
+def new_store(folder: Path) -> Path:
+    store = ObjectStore(folder)
     store.create_bucket("bucket")
     store.close()
-    chance = random.Random(6)
+    return folder
+
+
+def test_killed_now_and_then(writers: Writers, tmp_path: Path) -> None:
+    """On one store, so that each writer begins with what the killed ones left."""
+    folder, chance = new_store(tmp_path / "objects"), random.Random(6)
     for seed in range(15):
-        run(tmp_path / "objects", chance.randrange(200), seed)
-        check(tmp_path / "objects")
+        writers.survives(folder, chance.randrange(150), seed)
+        check(folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
-def test_killed_at_every_step(tmp_path: Path, seed: int) -> None:
+def test_killed_at_every_step(writers: Writers, tmp_path: Path, seed: int) -> None:
     step, survived = 0, False
     while not survived:
-        folder = tmp_path / f"objects-{step}"
-        store = ObjectStore(folder)
-        store.create_bucket("bucket")
-        store.close()
-        survived = run(folder, step, seed)
+        folder = new_store(tmp_path / "objects")
+        survived = writers.survives(folder, step, seed)
         check(folder)
+        shutil.rmtree(folder)
         step += 1
-    assert step > 200
+    assert step > 100

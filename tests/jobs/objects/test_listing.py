@@ -39,7 +39,7 @@ def shown(found: Listing) -> tuple[list[str], list[str], str | None]:
     return [info.key for info in found.objects], list(found.prefixes), found.next
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     keys=st.sets(LETTERS | ANYTHING, max_size=25),
     questions=st.lists(

@@ -132,10 +132,10 @@ def test_many_parts_at_once(store: ObjectStore) -> None:
     assert read(store, "k") == b"".join(bodies.values())
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     sent=st.lists(
-        st.tuples(st.integers(1, 6), st.binary(min_size=0, max_size=12)), min_size=1, max_size=14
+        st.tuples(st.integers(1, 6), st.binary(min_size=0, max_size=12)), min_size=1, max_size=9
     ),
     chosen=st.sets(st.integers(1, 6), min_size=1),
 )

@@ -1,6 +1,7 @@
-"""Writes into a store without end, and kills itself at one of the steps that change the disk.
+"""Writes into stores, and kills itself at one of the steps that change the disk.
 
-    python writer.py FOLDER STEP SEED
+Reads lines `FOLDER STEP SEED`; each is done by a forked child of its own, which is faster than an
+interpreter's start, and answered with its wait status.
 
 Steps are counted over everything that makes a write durable or visible: opening a new file,
 writing to it, fsync, a commit's begin and end, unlink, truncate, copying in the kernel.
@@ -12,6 +13,7 @@ import os
 import random
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from houndsight.jobs.objects import Condition, GivenPart, ObjectStore, Properties, database
@@ -19,15 +21,31 @@ from houndsight.jobs.objects import Condition, GivenPart, ObjectStore, Propertie
 STEPS = ("open", "pwrite", "fsync", "unlink", "ftruncate", "copy_file_range")
 
 
+WRITES = 25
+
+
 def main() -> None:
-    folder, step, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    store = ObjectStore(folder)
-    store.uploads.minimum_part_bytes = 0
-    _die_at(step)
-    chance = random.Random(seed)
-    for _ in range(40):
-        _write(store, chance)
-    print("survived", flush=True)
+    for line in sys.stdin:
+        folder, step, seed = line.rsplit(maxsplit=2)
+        pid = os.fork()
+        if pid == 0:
+            _child(Path(folder), int(step), int(seed))
+        print(os.waitpid(pid, 0)[1], flush=True)
+
+
+def _child(folder: Path, step: int, seed: int) -> None:
+    try:
+        store = ObjectStore(folder)
+        store.uploads.minimum_part_bytes = 0
+        _die_at(step)
+        chance = random.Random(seed)
+        for _ in range(WRITES):
+            _write(store, chance)
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(1)
 
 
 def _die_at(step: int) -> None:

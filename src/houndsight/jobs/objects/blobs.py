@@ -99,18 +99,15 @@ class BlobWriter:
 
 
 class BlobFolder:
-    """The folder of all such files, spread over 256 folders."""
+    """The folder of all such files, spread over 16 folders."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        if not root.is_dir():
-            for number in range(256):
-                (root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
-            sync_folder(root)
+        root.mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
         """Where the file called `name` lies."""
-        return self.root / name[:2] / name
+        return self.root / name[0] / name
 
     def new_name(self, bucket: str, key: bytes) -> str:
         """A name that no other file has."""
