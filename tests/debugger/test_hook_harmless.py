@@ -8,6 +8,7 @@ import logging
 import pickle
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -460,3 +461,23 @@ def test_a_script_that_never_closes_loses_nothing(tmp_path: Path) -> None:
     history = read_history(folder)
     assert history.ended
     assert len(history.series(Group.GRADIENTS, Statistic.NORM)) == 5
+
+
+def test_watching_imports_no_pandas(tmp_path: Path) -> None:
+    script = f"""
+        import sys
+        import torch
+        from houndsight.debugger import Hook
+
+        model = torch.nn.Linear(4, 3)
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+        with Hook(model, optimizer=optimizer, folder={str(tmp_path / "run")!r}):
+            for _ in range(70):
+                optimizer.zero_grad()
+                model(torch.randn(8, 4)).sum().backward()
+                optimizer.step()
+        print("pandas" in sys.modules)
+    """
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "False\n", done.stderr

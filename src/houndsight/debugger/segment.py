@@ -133,11 +133,24 @@ def encode(
         if field.name in counts:
             offsets = np.zeros(sum(map(len, counts[field.name])) + 1, np.int32)
             np.cumsum(np.concatenate(counts[field.name]), out=offsets[1:])
-            values = pa.array(flat.astype(field.type.value_type.to_pandas_dtype(), copy=False))
-            arrays.append(pa.ListArray.from_arrays(pa.array(offsets), values))
+            values = _column(flat, field.type.value_type)
+            arrays.append(pa.ListArray.from_arrays(_column(offsets, pa.int32()), values))
         else:
-            arrays.append(pa.array(flat, field.type))
-    return pa.record_batch(arrays, schema=SCHEMA)
+            arrays.append(_column(flat, field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def _column(values: Array, kind: pa.DataType) -> pa.Array:
+    """Values as Arrow holds them.
+
+    `pa.array` would import pandas into the training, which costs half a second, and when it
+    happens at the script's end hides that Ctrl-C ended it.
+    """
+    if kind == pa.bool_():
+        held = np.packbits(values.astype(bool), bitorder="little")
+    else:
+        held = np.ascontiguousarray(values, kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(held)])
 
 
 def _encode_places(
