@@ -27,11 +27,12 @@ def config(
     from rich.table import Table
 
     from houndsight.cli.options import resolve_all
+    from houndsight.jobs.endpoints.settings import EndpointsSettings
     from houndsight.jobs.settings import JobsSettings
     from houndsight.pipeline import SECTIONS
     from houndsight.serving.settings import ServingSettings
 
-    sections: list[type[Settings]] = [*SECTIONS, ServingSettings, JobsSettings]
+    sections: list[type[Settings]] = [*SECTIONS, ServingSettings, JobsSettings, EndpointsSettings]
     resolved = resolve_all(sections, given={}, data_folder=photos)
     if as_json:
         rows = {

@@ -37,6 +37,7 @@ STEADY_S = 60.0
 PING_EVERY_S = 5.0
 HUNG_S = 30.0
 """How long beyond the time for an answer a worker may leave pings unanswered."""
+KILL_EVERY_S = 30.0
 STARTS_BEFORE_FAILURE = 3
 """A process that dies without an error of the script's is started so often in all."""
 EXIT_LATE = 75
@@ -83,6 +84,7 @@ class Worker:
         self._ready_since = 0.0
         self._next_start = 0.0
         self._next_ping = 0.0
+        self._next_kill = 0.0
         self._taken_up = self.attempt > 0
         if self._taken_up and not self._host.process.exists():
             # Whoever was about to start it must not any more.
@@ -158,7 +160,7 @@ class Worker:
             cwd=Path("/"),
         )
         _children.append(self._stub)
-        self._started, self._taken_up = now, True
+        self._started, self._taken_up, self._next_kill = now, True, 0.0
         self._forget_older()
 
     def _look_at(self, now: float) -> None:
@@ -166,7 +168,7 @@ class Worker:
             if self.socket.exists() and is_healthy(self.socket):
                 self.ready, self._ready_since, self._answered = True, now, now
             elif now - self._started > self._start_limit:
-                self._give_up(f"did not answer /ping within {duration(self._start_limit)}")
+                self._give_up(f"did not answer /ping within {duration(self._start_limit)}", now)
             return
         if now < self._next_ping:
             return
@@ -174,17 +176,19 @@ class Worker:
         if is_healthy(self.socket):
             self._answered = now
         elif now - self._answered > self.site.settings.answer_seconds + HUNG_S:
-            self._give_up(f"left /ping unanswered for {duration(now - self._answered)}")
+            self._give_up(f"left /ping unanswered for {duration(now - self._answered)}", now)
 
     @property
     def _start_limit(self) -> float:
         return self.site.variant.start_seconds or self.site.settings.start_seconds
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str, now: float) -> None:
+        """Have its stub kill it; asked again only if that takes very long."""
         self.ready = False
-        self._ended_because = why
+        self._ended_because = self._ended_because or why
         identity = read_identity(self._host.process)
-        if identity is not None:
+        if identity is not None and now >= self._next_kill:
+            self._next_kill = now + KILL_EVERY_S
             send(identity, signal.SIGUSR1)
 
     _ended_because = ""
