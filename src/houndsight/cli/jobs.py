@@ -21,7 +21,9 @@ def jobs(
     status: Annotated[
         str, typer.Option(metavar="STATUS", help=f"Only those: {', '.join(STATUSES)}.")
     ] = "",
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Show at most this many.")] = 20,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=10_000, help="Show at most this many.")
+    ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """List training and tuning jobs, the newest first."""

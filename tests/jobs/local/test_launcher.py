@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,9 +166,7 @@ def test_scripts_outlive_the_launcher_and_jobs_do_without_it(service: JobService
 def test_an_idle_launcher_ends(tmp_path: Path) -> None:
     engine: LocalEngine = make_engine(PlatformHome(tmp_path), launcher=True, launcher_minutes=0.01)
     engine.warm()
-    begun = time.monotonic()
     wait_until(lambda: not is_alive(launcher_identity(engine.home)))
-    assert time.monotonic() - begun < 100
     engine.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from small_platform import make_service, make_spec, printed, wait_ended, wait_un
 from houndsight.errors import HoundsightError
 from houndsight.jobs import service as service_module
 from houndsight.jobs.engine import Allotment
+from houndsight.jobs.local.processes import read_identity, send
 from houndsight.jobs.service import JobService
 from houndsight.jobs.states import ExistsError, Kind, NotFoundError, StateError
 from houndsight.jobs.status import JobState
@@ -174,6 +176,17 @@ def test_a_supervisor_that_always_dies_fails_its_job(service: JobService) -> Non
     reason = service.engine.status(handle).failure_reason
     assert "supervisor ended again and again" in reason
     assert "newer Houndsight" in reason
+
+
+def test_a_job_whose_folder_was_removed_fails(service: JobService) -> None:
+    service.create_training_job(make_spec("job", LONG), {})
+    wait_until(lambda: has_begun(service, "job"))
+    folder = service.home.training_job("job").path
+    folder.rename(folder.with_name("elsewhere"))
+    assert "was removed while it ran" in wait_ended(service, "job").failure_reason
+    stub = read_identity(folder.with_name("elsewhere") / "hosts" / "algo-1" / "process.json")
+    assert stub is not None
+    send(stub, signal.SIGKILL)
 
 
 def test_endpoints_take_memory_and_no_slot(service: JobService) -> None:

@@ -111,6 +111,8 @@ class LocalEngine(Engine):
                 self._keeper.forget(folder)
                 self._looked.pop(folder.path, None)
             elif self._is_due(folder):
+                if not folder.spec.exists():
+                    return _vanished(folder, status)
                 self._keeper.keep(folder)
             if status.state.ended or _runs_for(status) > SETTLED_SECONDS:
                 self._keeper.have_a_spare()
@@ -177,6 +179,13 @@ def _runs_for(status: JobStatus) -> float:
     if status.state != JobState.TRAINING or status.training_started is None:
         return 0.0
     return time.time() - status.training_started
+
+
+def _vanished(folder: JobFolder, status: JobStatus) -> JobStatus:
+    """A started job always has its specification: somebody has removed the folder."""
+    reason = f"InternalServerError: the job's folder {folder.path} was removed while it ran."
+    now = time.time()
+    return status.moved(JobState.FAILED, "Training job failed", now, failure_reason=reason)
 
 
 def _folder(handle: Handle) -> JobFolder:
