@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
+import time
+from pathlib import Path
 
 import pytest
 
 from houndsight.jobs.endpoints.invoking import InvocationError
 from houndsight.jobs.endpoints.state import EndpointState
 from houndsight.jobs.local.processes import is_alive, send
+from houndsight.jobs.states import Kind, StateError
 from tests.jobs.endpoints.conftest import Endpoints, wait_for
 
 PID = """
@@ -92,8 +97,6 @@ def test_killed_while_it_is_deleted(endpoints: Endpoints) -> None:
 
 
 def test_a_folder_without_a_record_is_ended(endpoints: Endpoints) -> None:
-    from houndsight.jobs.states import Kind
-
     endpoints.in_service("ep", endpoints.model(FILES))
     worker = endpoints.worker("ep")
     endpoints.service.close()
@@ -143,6 +146,40 @@ def _answers(endpoints: Endpoints) -> int | None:
         return pid_of(endpoints)
     except InvocationError:
         return None
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment(endpoints: Endpoints) -> None:
+    """Whoever is killed when, and in the middle of updates: it answers again, and says so."""
+    moments = random.Random(7)
+    endpoints.in_service("ep", endpoints.model(FILES))
+    for number in range(16):
+        if number % 4 == 2:
+            with contextlib.suppress(StateError):
+                endpoints.update("ep", endpoints.model(FILES), config=f"ep-{number}")
+        time.sleep(moments.random() * 0.6)
+        victims = moments.sample(("worker", "supervisor", "control plane"), moments.randint(1, 3))
+        if "supervisor" in victims:
+            send(endpoints.supervisor("ep"), signal.SIGKILL)
+        if "worker" in victims:
+            with contextlib.suppress(ValueError, AssertionError, OSError):
+                send(endpoints.worker("ep"), signal.SIGKILL)
+        if "control plane" in victims:
+            endpoints.restart()
+        wait_for(lambda: _answers(endpoints), f"an answer after {victims}")
+    assert endpoints.settled("ep").status == "InService"
+    wait_for(lambda: len(list(endpoints.folder("ep").generations.iterdir())) == 1, "one generation")
+    endpoints.service.delete("ep")
+    wait_for(lambda: endpoints.gone("ep"), "the end")
+    mark = f"HOUNDSIGHT_JOB_WORKER={endpoints.folder('ep').path}".encode()
+    assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and mark in _environment(pid)]  # noqa: PTH208
+
+
+def _environment(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_supervisors_hold_little(endpoints: Endpoints) -> None:

@@ -40,8 +40,9 @@ def input_fn(request_body, content_type="image/jpeg"):
     return Image.open(io.BytesIO(request_body)).convert("RGB")
 
 def predict_fn(image, model):
+    prepare = transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()])
     with torch.no_grad():
-        return model(transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()])(image)[None])
+        return model(prepare(image)[None])
 """
 
 
