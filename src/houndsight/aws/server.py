@@ -76,19 +76,22 @@ class Listening:
 
 def find_running(home: PlatformHome) -> Listening | None:
     """The control plane of `home`, when one runs and has said where."""
+    holder, found = _holder(home), _read(home)
+    # What an earlier one wrote stands until the new one listens.
+    return found if found is not None and str(found.pid) == holder else None
+
+
+def _holder(home: PlatformHome) -> str | None:
+    """The process that holds the lock; None when nobody does."""
     try:
         with home.lock.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = file.read()
-            else:
-                return None
+                return file.read()
     except OSError:
-        return None
-    found = _read(home)
-    # What an earlier one wrote stands until the new one listens.
-    return found if found is not None and str(found.pid) == holder else None
+        pass
+    return None
 
 
 def last_port(home: PlatformHome) -> int | None:
@@ -121,8 +124,10 @@ def start(home: PlatformHome, options: Options) -> Listening:
     while time.monotonic() < deadline:
         running = find_running(home)
         if running is not None and answers(running):
+            child.returncode = 0  # it lives on, and Popen shall not complain of that
             return running
-        if child.poll() is not None and running is None:
+        # Of two that start at once the second ends, and this waits for the first.
+        if child.poll() is not None and _holder(home) is None:
             raise HoundsightError(_what_it_said(home, began, f"ended ({child.returncode})"))
         time.sleep(0.05)
     child.kill()

@@ -1,0 +1,113 @@
+"""The control plane's process: one for a home, found again, at the same address after its death."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from houndsight.aws.server import (
+    Listening,
+    Options,
+    answers,
+    find_running,
+    last_port,
+    serve,
+    start,
+    stop,
+)
+from houndsight.errors import HoundsightError, RunLockedError, SettingError
+from houndsight.jobs.layout import PlatformHome
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[PlatformHome]:
+    place = PlatformHome(tmp_path / "my state" / "platform")
+    yield place
+    running = find_running(place)
+    if running is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(running.pid, signal.SIGKILL)
+
+
+def died(home: PlatformHome, pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    waited = threading.Event()
+    while find_running(home) is not None:
+        waited.wait(0.02)
+
+
+def test_it_starts_is_found_dies_and_starts_at_the_same_address(home: PlatformHome) -> None:
+    assert find_running(home) is None
+    first = start(home, Options(port=0))
+    assert answers(first)
+    assert find_running(home) == first
+    key = home.keys.read_bytes()
+    with pytest.raises(RunLockedError, match=f"runs already at {first.address}"):
+        serve(home, Options(port=0))
+    died(home, first.pid)
+    assert not answers(first)
+    second = start(home, Options())
+    assert second.address == first.address
+    assert second.pid != first.pid
+    assert home.keys.read_bytes() == key
+    assert stop(home) == second
+    assert stop(home) is None
+    assert last_port(home) == second.port
+
+
+def test_two_that_start_at_once_end_as_one(home: PlatformHome) -> None:
+    found: list[Listening] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(start(home, Options(port=0))))
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 2
+    assert found[0] == found[1]
+
+
+def test_a_port_that_is_taken_is_named(home: PlatformHome) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(HoundsightError, match=f"127.0.0.1:{port} cannot be listened on"):
+            start(home, Options(port=port))
+
+
+def test_a_damaged_key_file_is_named(home: PlatformHome) -> None:
+    home.root.mkdir(parents=True)
+    home.keys.write_text("{")
+    with pytest.raises(HoundsightError, match=r"keys\.json is damaged"):
+        start(home, Options(port=0))
+
+
+def test_nobody_opens_the_machine_to_the_network_by_mistake(home: PlatformHome) -> None:
+    for host in ("0.0.0.0", "::", "192.168.1.7"):
+        with pytest.raises(SettingError, match="Leave one of them out"):
+            start(home, Options(host=host, insecure=True))
+    Options(host="::1", insecure=True).check()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"address": 1}', '{"later": true}'])
+def test_a_damaged_address_file_is_as_none(home: PlatformHome, content: str) -> None:
+    home.root.mkdir(parents=True)
+    home.server.write_text(content)
+    assert find_running(home) is None
+    assert last_port(home) is None
+
+
+def test_an_address_file_of_later_versions_is_read(home: PlatformHome) -> None:
+    home.root.mkdir(parents=True)
+    row = {"version": 1, "address": "http://x", "port": 5, "pid": 7, "more": "later"}
+    home.server.write_text(json.dumps(row))
+    assert last_port(home) == 5
