@@ -331,7 +331,8 @@ def test_no_bytes_make_it_fail(
 ) -> None:
     headers = {"content-type": kind, **({} if target is None else {"x-amz-target": target})}
     status, _, answer = open_plane.raw(method, path, body, headers)
-    assert status < 500 or ((status == 501 and b"mplement" in answer) or b"speak" in answer), answer
+    causes = (b"does not implement", b"does not speak", b"runs no endpoints")
+    assert status < 500 or any(cause in answer for cause in causes), answer
 
 
 @settings(max_examples=100)
