@@ -13,7 +13,7 @@ from typing import Any
 from houndsight.jobs.layout import HostFolder, JobFolder
 from houndsight.jobs.local.following import LogFollower
 from houndsight.jobs.local.launching import mark_of, start_afresh
-from houndsight.jobs.local.processes import end_session, is_alive, read_identity, send
+from houndsight.jobs.local.processes import Detached, end_session, is_alive, read_identity, send
 
 __all__ = ["HostExit", "RunningHost"]
 
@@ -53,6 +53,7 @@ class RunningHost:
         self.exit: HostExit | None = None
         self._stub: dict[str, Any] | None = None
         self._started_at, self._starts = 0.0, 0
+        self._unclaimed: Detached | None = None
         self._pidfd: int | None = None
 
     @property
@@ -65,9 +66,10 @@ class RunningHost:
         """Whether it can be told to end, or need not be."""
         return self._stub is not None or self.exit is not None
 
-    def started(self) -> None:
-        """Its start was asked for just now."""
+    def started(self, stub: Detached | None = None) -> None:
+        """Its start was asked for just now, of the launcher or by starting `stub`."""
         self._started_at, self._starts = time.monotonic(), self._starts + 1
+        self._unclaimed = stub
 
     def look(self) -> None:
         """See whether it has ended; start it again if nobody ever claimed it."""
@@ -105,13 +107,13 @@ class RunningHost:
         return self._pidfd if self.exit is None else None
 
     def _wait_for_claim(self) -> None:
-        if time.monotonic() - self._started_at < APPEAR_SECONDS:
+        died = self._unclaimed is not None and self._unclaimed.poll() is not None
+        if self.claimed or (not died and time.monotonic() - self._started_at < APPEAR_SECONDS):
             return
         if self._starts >= STARTS:
             self.exit = HostExit(code=None, signal=None, lost=True, ended=time.time())
             return
-        start_afresh(self.job, self.folder.name)
-        self.started()
+        self.started(start_afresh(self.job, self.folder.name))
 
     def _read_exit(self) -> HostExit | None:
         try:

@@ -89,10 +89,10 @@ def mark_of(folder: JobFolder) -> str:
     return f"HOUNDSIGHT_JOB_MARK={digest}"
 
 
-def start_afresh(folder: JobFolder, host: str) -> None:
+def start_afresh(folder: JobFolder, host: str) -> Detached:
     """Start a host's stub, which starts its command."""
     command = [sys.executable, "-I", "-S", str(STUB), str(folder.path), host]
-    Detached(command, log=folder.messages, cwd=folder.path)
+    return Detached(command, log=folder.messages, cwd=folder.path)
 
 
 def start_by_launcher(home: PlatformHome, folder: JobFolder, host: str) -> str:

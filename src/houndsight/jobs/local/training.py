@@ -98,8 +98,7 @@ class Training:
                 why = start_by_launcher(self.home, self.folder, name)
             if why:
                 self.say(f"{name} starts afresh: {why}.")
-                start_afresh(self.folder, name)
-            host.started()
+            host.started(start_afresh(self.folder, name) if why else None)
 
     def _follow(self, *, to_the_end: bool = False) -> bool:
         grew = False
