@@ -197,6 +197,7 @@ def _serve(folder: str) -> None:
     keys = KeyRing(Path(folder) / "keys.json")
     app = S3App(ObjectStore(Path(folder) / "objects"), Verifier(keys))
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     key = keys.first()
     print(f"http://127.0.0.1:{listener.getsockname()[1]}", key.access_key, key.secret, flush=True)
     config = uvicorn.Config(app, lifespan="off", access_log=False, log_level="warning")

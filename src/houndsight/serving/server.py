@@ -68,7 +68,11 @@ class _Server(uvicorn.Server):
 def _listen(settings: ServingSettings) -> socket.socket:
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
-        return socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+        listener = socket.create_server((settings.host, settings.port), family=family, backlog=1024)
+        # Accepted sockets inherit it. asyncio sets it on none that it did not make itself, and
+        # without it an answer's body waits 40 ms for the client's acknowledgement of its head.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     except (OSError, UnicodeError) as error:
         raise SettingError(
             f"{settings.host}:{settings.port} cannot be listened on "
