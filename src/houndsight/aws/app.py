@@ -11,10 +11,8 @@ import asyncio
 import importlib
 import json
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-import anyio
-import anyio.to_thread
 
 from houndsight._version import __version__
 from houndsight.aws.dispatch import Dispatcher, Route, lower_headers
@@ -93,7 +91,11 @@ class ControlPlane:
         self._dispatcher = dispatcher
         self._s3 = s3
         self._hosts = hosts
-        self._limiters: dict[str, anyio.CapacityLimiter] = {}
+        self._threads = {
+            kind: ThreadPoolExecutor(count, thread_name_prefix=kind)
+            for kind, count in THREADS.items()
+        }
+        self._waiting = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or live through the server's start and end."""
@@ -108,10 +110,12 @@ class ControlPlane:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await anyio.to_thread.run_sync(self.platform.start)
+                await asyncio.to_thread(self.platform.start)
                 await send({"type": "lifespan.startup.complete"})
             else:
-                await anyio.to_thread.run_sync(self.platform.close)
+                await asyncio.to_thread(self.platform.close)
+                for threads in self._threads.values():
+                    threads.shutdown(wait=False, cancel_futures=True)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -154,19 +158,19 @@ class ControlPlane:
 
     async def _answer(self, route: Route, incoming: Incoming) -> Outgoing:
         kind = _kind(route, incoming)
-        limiter = self._limiters.get(kind)
-        if limiter is None:
-            limiter = self._limiters[kind] = anyio.CapacityLimiter(THREADS[kind])
         # Half of the threads may hold their answers; who comes then is answered at once.
-        patient = kind == "wait" and limiter.borrowed_tokens < limiter.total_tokens // 2
-        return await anyio.to_thread.run_sync(
-            self._dispatcher.answer,
-            route,
-            incoming,
-            PATIENCE_S if patient else 0.0,
-            limiter=limiter,
-            abandon_on_cancel=True,
-        )
+        patient = kind == "wait" and self._waiting < THREADS[kind] // 2
+        self._waiting += patient
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads[kind],
+                self._dispatcher.answer,
+                route,
+                incoming,
+                PATIENCE_S if patient else 0.0,
+            )
+        finally:
+            self._waiting -= patient
 
 
 class _GoneError(Exception):

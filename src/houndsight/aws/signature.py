@@ -246,7 +246,7 @@ class Verifier:
 
     def _check_time(self, claim: Claim) -> None:
         try:
-            then = datetime.strptime(claim.date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
+            then = datetime.fromisoformat(claim.date).timestamp()
         except ValueError as error:
             raise _malformed(f"X-Amz-Date is {claim.date}, which is no time") from error
         age = self._now() - then

@@ -25,6 +25,10 @@ __all__ = ["JobStore", "Record"]
 
 TICK_S = 1e-6
 """The least by which a change is later than the one before, so that none is overlooked."""
+FIND = sa.select(RECORDS).where(
+    RECORDS.c.kind == sa.bindparam("kind"), RECORDS.c.name == sa.bindparam("name")
+)
+"""Made once: a Describe spends more on making a statement than on asking the database."""
 LOOK_AGAIN_S = 2.0
 """How often a waiter looks by itself: another process may write, too."""
 
@@ -251,10 +255,8 @@ class JobStore:
     def _find(
         self, connection: sa.Connection, kind: Kind, name: str, *, lock: bool = False
     ) -> Mapping[str, Any]:
-        statement = sa.select(RECORDS).where(RECORDS.c.kind == kind, RECORDS.c.name == name)
-        if lock:
-            statement = statement.with_for_update()
-        row = connection.execute(statement).mappings().first()
+        statement = FIND.with_for_update() if lock else FIND
+        row = connection.execute(statement, {"kind": kind, "name": name}).mappings().first()
         if row is None:
             raise NotFoundError(f"There is no {kind.words} {name}.")
         return dict(row)

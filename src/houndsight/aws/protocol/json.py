@@ -7,6 +7,7 @@ Services that once spoke the query protocol (CloudWatch) also tell an error's ol
 from __future__ import annotations
 
 import base64
+import functools
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from botocore.model import OperationModel, Shape
 
 __all__ = ["JsonProtocol", "load_object", "read", "write"]
+
+AS_THEY_ARE = frozenset({"string", "integer", "long", "float", "double", "boolean"})
+"""Types that JSON has, too."""
 
 
 class JsonProtocol(Protocol):
@@ -136,13 +140,17 @@ def read(shape: Shape, value: Any, path: str) -> Any:
 def write(shape: Shape, value: Any) -> Any:
     """A value of a response as JSON has it."""
     kind = shape.type_name
+    if kind in AS_THEY_ARE:
+        return value
     if kind == "structure":
-        if getattr(shape, "is_document_type", False):
+        members = _members(shape)
+        if members is None:
             return value
+        # Few of the many members are there: an answer goes through those that are.
         return {
-            member.serialization.get("name", name): write(member, value[name])
-            for name, member in shape.members.items()
-            if value.get(name) is not None
+            members[name][0]: write(members[name][1], member)
+            for name, member in value.items()
+            if member is not None and name in members
         }
     if kind == "list":
         return [write(shape.member, item) for item in value]
@@ -151,9 +159,19 @@ def write(shape: Shape, value: Any) -> Any:
     if kind == "timestamp":
         iso = shape.serialization.get("timestampFormat") == "iso8601"
         return iso8601(value) if iso else epoch(value)
-    if kind == "blob":
-        return base64.b64encode(value).decode()
-    return value
+    assert kind == "blob", kind
+    return base64.b64encode(value).decode()
+
+
+@functools.cache
+def _members(shape: Shape) -> dict[str, tuple[str, Shape]] | None:
+    """A structure's members with their names on the wire; None for a document of any form."""
+    if getattr(shape, "is_document_type", False):
+        return None
+    return {
+        name: (member.serialization.get("name", name), member)
+        for name, member in shape.members.items()
+    }
 
 
 def _dumped(value: Any) -> bytes:
