@@ -91,38 +91,47 @@ def plan_of(
         BadRequestError: something in it cannot be.
     """
     config = request["HyperParameterTuningJobConfig"]
-    limits = config.get("ResourceLimits") or {}
-    criteria = config.get("TuningJobCompletionCriteria") or {}
-    warm = request.get("WarmStartConfig") or {}
-    definitions = _definitions(request, config)
-    stalled = (criteria.get("BestObjectiveNotImproving") or {}).get(
-        "MaxNumberOfTrainingJobsNotImproving"
-    )
-    converges = (criteria.get("ConvergenceDetected") or {}).get("CompleteOnConvergence")
     seed = config.get("RandomSeed")
     return Plan(
         name=name,
         arn=arn,
         region=region,
         created=created,
-        definitions=definitions,
+        definitions=_definitions(request, config),
         strategy=_strategy(config),
         resources=_resources(config),
         early_stopping=config.get("TrainingJobEarlyStoppingType") == "Auto",
-        max_jobs=_max_jobs(limits, criteria, str(config.get("Strategy"))),
-        max_parallel=max(1, int(limits.get("MaxParallelTrainingJobs") or 1)),
-        max_runtime_s=limits.get("MaxRuntimeInSeconds"),
-        target=criteria.get("TargetObjectiveMetricValue"),
-        patience=None if stalled is None else max(1, int(stalled)),
-        converges=converges == "Enabled",
-        parents=tuple(
-            str(row["HyperParameterTuningJobName"])
-            for row in warm.get("ParentHyperParameterTuningJobs") or ()
-        ),
-        identical=warm.get("WarmStartType") == "IdenticalDataAndAlgorithm",
         seed=_seed(arn, created) if seed is None else int(seed) % 2**32,
         tags={row["Key"]: row["Value"] for row in request.get("Tags") or ()},
+        **_limits(config),
+        **_warm_start(request.get("WarmStartConfig") or {}),
     )
+
+
+def _limits(config: Mapping[str, Any]) -> dict[str, Any]:
+    """How long and how far it goes."""
+    limits = config.get("ResourceLimits") or {}
+    criteria = config.get("TuningJobCompletionCriteria") or {}
+    stalled = (criteria.get("BestObjectiveNotImproving") or {}).get(
+        "MaxNumberOfTrainingJobsNotImproving"
+    )
+    converges = (criteria.get("ConvergenceDetected") or {}).get("CompleteOnConvergence")
+    return {
+        "max_jobs": _max_jobs(limits, criteria, str(config.get("Strategy"))),
+        "max_parallel": max(1, int(limits.get("MaxParallelTrainingJobs") or 1)),
+        "max_runtime_s": limits.get("MaxRuntimeInSeconds"),
+        "target": criteria.get("TargetObjectiveMetricValue"),
+        "patience": None if stalled is None else max(1, int(stalled)),
+        "converges": converges == "Enabled",
+    }
+
+
+def _warm_start(warm: Mapping[str, Any]) -> dict[str, Any]:
+    parents = warm.get("ParentHyperParameterTuningJobs") or ()
+    return {
+        "parents": tuple(str(row["HyperParameterTuningJobName"]) for row in parents),
+        "identical": warm.get("WarmStartType") == "IdenticalDataAndAlgorithm",
+    }
 
 
 def _definitions(request: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[Definition, ...]:
@@ -177,27 +186,30 @@ def _definition(
         raise BadRequestError(
             f"{where}: {', '.join(both)} cannot be both static and tuned; leave one of the two out."
         )
-    metric = str(objective["MetricName"])
-    definitions = check_metric_definitions(
-        (row.get("AlgorithmSpecification") or {}).get("MetricDefinitions") or (), where=where
-    )
-    regex = next((d.regex for d in definitions if d.name == metric), None)
-    if regex is None:
-        raise BadRequestError(
-            "A metric is required for this hyperparameter tuning job objective. Provide a metric"
-            f" in the metric definitions: {where} defines"
-            f" {', '.join(repr(d.name) for d in definitions) or 'none'}, and the objective is"
-            f" {metric!r}."
-        )
     return Definition(
         name=name,
         request=row,
-        objective=metric,
-        regex=regex,
+        objective=str(objective["MetricName"]),
+        regex=_regex_of(row, str(objective["MetricName"]), where),
         direction=Direction(str(objective["Type"]).lower()),
         space=space,
         static=static,
         retries=int((row.get("RetryStrategy") or {}).get("MaximumRetryAttempts") or 0),
+    )
+
+
+def _regex_of(row: Mapping[str, Any], metric: str, where: str) -> str:
+    """The regular expression of the objective among the definition's metrics."""
+    algorithm = row.get("AlgorithmSpecification") or {}
+    metrics = check_metric_definitions(algorithm.get("MetricDefinitions") or (), where=where)
+    for known in metrics:
+        if known.name == metric:
+            return known.regex
+    raise BadRequestError(
+        "A metric is required for this hyperparameter tuning job objective. Provide a metric in"
+        f" the metric definitions: {where} defines"
+        f" {', '.join(repr(known.name) for known in metrics) or 'none'}, and the objective is"
+        f" {metric!r}."
     )
 
 
