@@ -9,11 +9,19 @@ from urllib.parse import urlparse
 
 import requests
 import torch
-from network import PREPARE
 from PIL import Image
 from torch import nn
-from torchvision import models
+from torchvision import models, transforms
 
+# As in `network.py`: a photo has to be prepared here as it was in training.
+PREPARE = transforms.Compose(
+    [
+        transforms.Resize(256),
+        transforms.CenterCrop(224),
+        transforms.ToTensor(),
+        transforms.Normalize(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]),
+    ]
+)
 PHOTOS = ("image/jpeg", "image/png", "image/webp")
 SECONDS = 20
 TOP = 5

@@ -43,7 +43,17 @@ __all__ = [
 
 S = TypeVar("S", bound="Settings")
 
-SECTIONS = ("data", "debugger", "endpoints", "jobs", "models", "run", "serving", "training", "tuning")
+SECTIONS = (
+    "data",
+    "debugger",
+    "endpoints",
+    "jobs",
+    "models",
+    "run",
+    "serving",
+    "training",
+    "tuning",
+)
 """Every section, also of rooms that are not imported: what else a file holds is a mistake."""
 BESIDE_DATA = ("data",)
 """Those that a file beside the photos may set."""
