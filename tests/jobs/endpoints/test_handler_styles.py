@@ -272,6 +272,14 @@ WORKS = [
         answers="5",
     ),
     Style(
+        "a dependency that the SDK packed",
+        {
+            **code("from packed_by_sdk import load as model_fn\ndef input_fn(b, t): return 4\n"),
+            "code/lib/packed_by_sdk.py": "def load(d): return lambda x: x + 1\n",
+        },
+        answers="5",
+    ),
+    Style(
         "the training script as entry point",
         {
             "model.pth": linear(),

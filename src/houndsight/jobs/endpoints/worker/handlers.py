@@ -120,7 +120,8 @@ def _as_bytes(result: Any) -> bytes:
 def _load(code: Path, program: str) -> ModuleType:
     """Run the script as a module of its own name."""
     path = code / program
-    for folder in dict.fromkeys((code, path.parent)):
+    # The SDK packs a model's `dependencies` into `code/lib`.
+    for folder in dict.fromkeys((code / "lib", code, path.parent)):
         sys.path.insert(0, str(folder))
     before = os.environ.get("PYTHONPATH", "")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(code), before]))
