@@ -57,7 +57,8 @@ def _zoomed(images: Tensor, photos: Photos) -> Tensor:
 def _augmented(images: Tensor, photos: Photos) -> Tensor:
     """The training transform, on photos that are evaluated."""
     generator = torch.Generator().manual_seed(5)
-    parts = [augmented(part, "strong", generator) for part in _normalised(images, photos).split(8)]
+    whole = _normalised(images, photos)
+    parts = [augmented(part, "strong", generator) for part in torch.split(whole, 8)]
     return torch.cat(parts)
 
 

@@ -97,8 +97,9 @@ def _trained(spec: Spec, _: Any) -> Spec:
 
 def _dropout(spec: Spec, share: Any) -> Spec:
     """The dropout that is there, of the logits before that of the features."""
-    name = "output_dropout" if spec.output_dropout else "dropout"
-    return replace(spec, **{name: float(share)})
+    if spec.output_dropout:
+        return replace(spec, output_dropout=float(share))
+    return replace(spec, dropout=float(share))
 
 
 def _longer(spec: Spec, factor: Any) -> Spec:

@@ -124,11 +124,13 @@ class Training:
     def _after_step(self) -> None:
         limit, decay = self.spec.weight_limit, self.spec.average
         with torch.no_grad():
-            for parameter in self.model.parameters() if limit is not None else ():
-                parameter.clamp_(-limit, limit)
-            for name, value in self.model.state_dict().items() if decay is not None else ():
-                if value.is_floating_point():
-                    self.average[name].lerp_(value, 1 - decay)
+            if limit is not None:
+                for parameter in self.model.parameters():
+                    parameter.clamp_(-limit, limit)
+            if decay is not None:
+                for name, value in self.model.state_dict().items():
+                    if value.is_floating_point():
+                        self.average[name].lerp_(value, 1 - decay)
 
     def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
         logits = self.model(images)

@@ -123,7 +123,7 @@ def begin() -> None:
     Called at Python's start, and by a forked process that was given another environment.
     """
     if _later not in sys.meta_path:
-        sys.meta_path.insert(0, _later)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _later)
     _when_imported("botocore.session", _let_sts_follow)
     if os.environ.get("HOUNDSIGHT_JOB_WATCH"):
         _when_imported("torch", _watch)

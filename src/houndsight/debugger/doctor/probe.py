@@ -70,6 +70,7 @@ class Probe(Hook):
         self._before: nn.Module | None = None
         self._copied: list[torch.optim.Optimizer] = []
         self._inputs: dict[int, tuple[Forward, Any, Any, Tensor | None]] = {}
+        self._trained: list[Forward] = []
         self._made: list[TrainingStep] = []
         self._kept_bytes = 0
         self._done = False
@@ -96,10 +97,13 @@ class Probe(Hook):
             same, args, kwargs, _ = self._inputs[id(forward)]
             self._inputs[id(forward)] = (same, args, kwargs, out.detach().clone())
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
-        trained = list(self.collector._trained)
-        super()._before_step(optimizer, args, kwargs)
-        if self._done or not self._holds(optimizer):
+    def _step_begins(self) -> bool:
+        self._trained = list(self.collector._trained)
+        return super()._step_begins()
+
+    def _step_begun(self) -> None:
+        trained, self._trained = self._trained, []
+        if self._done:
             return
         self._copy_optimizers()
         if not trained:

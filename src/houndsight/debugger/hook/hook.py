@@ -150,6 +150,7 @@ class Hook:
             opening.listed(optimizer),
             self.collector,
             begins=self._step_begins,
+            begun=self._step_begun,
             changed=self._optimizers_changed,
             failed=failed,
         ).handles
@@ -237,6 +238,9 @@ class Hook:
         self.actions.stop_when_asked()
         self._scope.leave()
         return True
+
+    def _step_begun(self) -> None:
+        """When the collector has taken in what led to the step: a place for subclasses."""
 
     def _optimizers_changed(self) -> None:
         if self.structure is not None:

@@ -24,7 +24,8 @@ class OptimizerWatch:
     Args:
         model: the module whose parameters count.
         optimizers: those that a person named; none: every one of the process.
-        begins: called before a step that counts.
+        begins: called before a step that counts; whether it is to be watched.
+        begun: called when such a step is known to the collector, before it is taken.
         changed: called when an optimizer was met, or got more parameters.
         failed: told of an error.
     """
@@ -36,11 +37,12 @@ class OptimizerWatch:
         collector: Collector,
         *,
         begins: Callable[[], bool],
+        begun: Callable[[], None],
         changed: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self._model, self._collector = model, collector
-        self._begins, self._changed = begins, changed
+        self._begins, self._begun, self._changed = begins, begun, changed
         self._groups: Any = None
         before, after = Callback(self._before, failed), Callback(self._after, failed)
         self.handles: list[Any] = []
@@ -61,6 +63,7 @@ class OptimizerWatch:
         if groups != self._groups:
             self._groups = groups
             self._changed()
+        self._begun()
 
     def _after(self, optimizer: torch.optim.Optimizer, _args: Any, _kwargs: Any) -> None:
         if self._holds(optimizer):

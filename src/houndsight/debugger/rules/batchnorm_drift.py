@@ -109,7 +109,7 @@ class BatchNormDrift(Rule):
             last_step=int(steps[-1]),
             measured=measured[0] if measured[1] <= SPREAD else measured[1],
             threshold=DRIFT if measured[1] <= SPREAD else SPREAD,
-            plot=line_plot(steps, {"drift in deviations": drift}, DRIFT),
+            plot=line_plot(steps, {"drift in deviations": drift}, threshold=DRIFT),
         )
 
     def _momentum(self, history: History, momentum: float) -> Finding:

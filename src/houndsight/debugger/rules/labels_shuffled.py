@@ -291,7 +291,7 @@ def _depends(asked: Examples, classes: int) -> bool:
     statistic = float(((table - expected) ** 2 / expected).sum())
     # Wilson and Hilferty (1931): the cube root is nearly normal.
     root = (statistic / freedom) ** (1 / 3)
-    return (root - 1 + 2 / (9 * freedom)) / math.sqrt(2 / (9 * freedom)) > SIGMAS
+    return bool((root - 1 + 2 / (9 * freedom)) / math.sqrt(2 / (9 * freedom)) > SIGMAS)
 
 
 def _many(trained: list[Examples], classes: int) -> bool:

@@ -93,7 +93,7 @@ def _parameters(history: History, other: History, number: int) -> Iterable[Findi
         last_step=int(steps[held][-1]),
         measured=float(gap.max()),
         threshold=TOLERANCE,
-        plot=line_plot(steps, {"largest difference": gap.max(axis=1)}, TOLERANCE),
+        plot=line_plot(steps, {"largest difference": gap.max(axis=1)}, threshold=TOLERANCE),
     )
 
 
