@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from houndsight.aws.sagemaker.resource import Resource, tags_of, validation_error
 from houndsight.aws.sagemaker.training_reply import status_of, training_reply
 from houndsight.aws.service import Call, operation
-from houndsight.errors import HoundsightError
 from houndsight.files import write_atomic
 from houndsight.jobs.debugging.places import Places
 from houndsight.jobs.request import TUNING_MARK, check_name, training_spec
@@ -22,7 +21,9 @@ __all__ = ["TrainingJobs"]
 
 YOUNG_S = 20.0
 """A job so young may well be over in a moment: scripts that fail do so at once."""
+STARTING_HOLD_S = 20.0
 YOUNG_HOLD_S = 5.0
+"""A poller that reads the log as well does not see it while it is held."""
 CLOSING_HOLD_S = 20.0
 UPDATABLE = ("ProfilerConfig", "ProfilerRuleConfigurations", "ResourceConfig", "RemoteDebugConfig")
 
@@ -51,12 +52,25 @@ class TrainingJobs(Resource):
         """Everything about a training job; held open for a moment when it is about to end."""
         record = self._found(call)
         since = self.holding.note(call.access_key, record.arn)
-        seconds = 0.0 if since is None else min(call.patience_s, _hold_s(record))
-        if seconds > 0:
-            record = self.holding.until(
-                self.store, record, _ended, client=call.access_key, seconds=seconds
-            )
+        if since is not None:
+            record = self._held(call, record)
         return training_reply(record)
+
+    def _held(self, call: Call, record: Record) -> Record:
+        """The record as it is once the job has ended, or a poller has waited long enough."""
+
+        def wait(record: Record, done: Callable[[Record], bool], seconds: float) -> Record:
+            client, seconds = call.access_key, min(seconds, call.patience_s)
+            return self.holding.until(self.store, record, done, client=client, seconds=seconds)
+
+        state = _state(record)
+        if state in (JobState.UPLOADING, JobState.STOPPING):
+            return wait(record, _ended, CLOSING_HOLD_S)
+        if state.ended or time.time() - record.created > YOUNG_S:
+            return record
+        if state != JobState.TRAINING:  # nothing to read in its log yet
+            record = wait(record, _has_begun, STARTING_HOLD_S)
+        return wait(record, _ended, YOUNG_HOLD_S)
 
     @operation("StopTrainingJob")
     def stop(self, call: Call) -> None:
@@ -115,14 +129,14 @@ def _ended(record: Record) -> bool:
     return record.status in ("Completed", "Failed", "Stopped")
 
 
-def _hold_s(record: Record) -> float:
-    """How long a poller's Describe may wait: its log is not shown while it does."""
-    try:
-        state = status_of(record).state
-    except HoundsightError:
-        return 0.0
-    if state.ended:
-        return 0.0
-    if state in (JobState.UPLOADING, JobState.STOPPING):
-        return CLOSING_HOLD_S
-    return YOUNG_HOLD_S if time.time() - record.created < YOUNG_S else 0.0
+def _has_begun(record: Record) -> bool:
+    state = _state(record)
+    return state.ended or state not in (
+        JobState.PENDING,
+        JobState.STARTING,
+        JobState.DOWNLOADING,
+    )
+
+
+def _state(record: Record) -> JobState:
+    return status_of(record).state
