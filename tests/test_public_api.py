@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -56,7 +57,13 @@ def _names() -> Iterator[str]:
 
 
 def _commands() -> Iterator[str]:
-    group = typer.main.get_command(app)
-    for name, command in sorted(group.commands.items()):  # type: ignore[attr-defined]
+    yield from _commands_of(typer.main.get_command(app), "houndsight")
+
+
+def _commands_of(group: Any, before: str) -> Iterator[str]:
+    for name, command in sorted(group.commands.items()):
         options = sorted("/".join(p.opts + p.secondary_opts) for p in command.params)
-        yield f"houndsight {name}: {' '.join(options)}"
+        if hasattr(command, "commands"):
+            yield from _commands_of(command, f"{before} {name}")
+        else:
+            yield f"{before} {name}: {' '.join(options)}"
