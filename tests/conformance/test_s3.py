@@ -565,8 +565,9 @@ def test_wrong_keys(s3_server: S3Server, bucket: str) -> None:
     connection.close()
 
 
-def test_presigned_urls(s3_server: S3Server, bucket: str) -> None:
-    client = s3_server.client(signature_version="s3v4")
+@pytest.mark.parametrize("signed", [{}, {"signature_version": "s3v4"}], ids=["default", "v4"])
+def test_presigned_urls(s3_server: S3Server, bucket: str, signed: dict[str, str]) -> None:
+    client = s3_server.client(**signed)
     name = {"Bucket": bucket, "Key": "a b/ä+c"}
     put = client.generate_presigned_url("put_object", Params=name)
     assert _fetch(put, "PUT", b"presigned")[0] == 200
@@ -576,6 +577,8 @@ def test_presigned_urls(s3_server: S3Server, bucket: str) -> None:
     get = client.generate_presigned_url("get_object", Params=name)
     assert _fetch(get.replace("a%20b", "a%20c"))[0] == 403
     assert _fetch(get, "DELETE")[0] == 403
+    old = client.generate_presigned_url("get_object", Params=name, ExpiresIn=-60)
+    assert _fetch(old)[0] in (400, 403)
 
 
 def _fetch(url: str, method: str = "GET", body: bytes | None = None) -> tuple[int, bytes]:

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, unquote, unquote_to_bytes
 
 from houndsight.aws.keys import KeyRing
+from houndsight.aws.presigned_v2 import is_presigned_v2, query_values, signature_v2
 from houndsight.aws.service import AwsError
 
 __all__ = ["ALGORITHM", "Claim", "Identity", "Verifier", "check_payload", "read_claim"]
@@ -196,6 +197,8 @@ class Verifier:
             AwsError: AccessDenied, AuthorizationHeaderMalformed, InvalidAccessKeyId,
                 SignatureDoesNotMatch, RequestTimeTooSkewed … with S3's codes.
         """
+        if is_presigned_v2(raw_query) and not self.insecure:
+            return self._verify_v2(method, raw_path, raw_query, headers)
         try:
             claim = read_claim(raw_query, headers)
         except AwsError:
@@ -214,24 +217,14 @@ class Verifier:
         secret = self._keys.secret(claim.access_key)
         if not self.insecure:
             if secret is None:
-                raise AwsError(
-                    "InvalidAccessKeyId",
-                    f"The access key {claim.access_key[:40]!r} is none of this machine's. In a"
-                    ' shell: eval "$(houndsight env)"; `houndsight keys list` shows all.',
-                    status=403,
-                )
+                raise _foreign_key(claim.access_key)
             self._check_time(claim)
             _check_coverage(claim, headers)
         key = signing_key(secret or "", claim.day, claim.region, claim.service)
         if not self.insecure and not _matches(
             claim, key, method, raw_path, raw_query, headers, told
         ):
-            raise AwsError(
-                "SignatureDoesNotMatch",
-                "The request signature we calculated does not match the signature you provided."
-                " Check your secret access key.",
-                status=403,
-            )
+            raise _mismatch()
         return Identity(
             access_key=claim.access_key,
             region=claim.region,
@@ -243,6 +236,23 @@ class Verifier:
             presigned=claim.presigned,
             payload_hash=told,
         )
+
+    def _verify_v2(
+        self, method: str, raw_path: str, raw_query: str, headers: Mapping[str, str]
+    ) -> Identity:
+        values = query_values(raw_query)
+        expires, access_key = values["Expires"], values["AWSAccessKeyId"]
+        secret = self._keys.secret(access_key)
+        if secret is None:
+            raise _foreign_key(access_key)
+        if not expires.isascii() or not expires.isdigit() or len(expires) > 12:
+            raise _malformed("Expires must be a time in seconds")
+        if self._now() > int(expires):
+            raise AwsError("AccessDenied", "Request has expired", status=403)
+        right = signature_v2(secret, method, raw_path, raw_query, headers)
+        if not hmac.compare_digest(right.encode(), values["Signature"].encode()):
+            raise _mismatch()
+        return Identity(access_key=access_key, service="s3", presigned=True)
 
     def _check_time(self, claim: Claim) -> None:
         try:
@@ -394,6 +404,24 @@ def _from_http_date(text: str) -> str:
         return parsedate_to_datetime(text).astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
     except (ValueError, OverflowError):
         return ""
+
+
+def _foreign_key(access_key: str) -> AwsError:
+    return AwsError(
+        "InvalidAccessKeyId",
+        f"The access key {access_key[:40]!r} is none of this machine's. In a shell:"
+        ' eval "$(houndsight env)"; `houndsight keys list` shows all.',
+        status=403,
+    )
+
+
+def _mismatch() -> AwsError:
+    return AwsError(
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided."
+        " Check your secret access key.",
+        status=403,
+    )
 
 
 def _malformed(what: str) -> AwsError:
