@@ -135,10 +135,12 @@ def test_other_variables_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_the_sections_are_those_of_the_settings_classes() -> None:
+    from houndsight.jobs.endpoints.settings import EndpointsSettings
+    from houndsight.jobs.settings import JobsSettings
     from houndsight.pipeline import SECTIONS as OF_A_RUN
     from houndsight.serving.settings import ServingSettings
 
-    classes = (*OF_A_RUN, ServingSettings)
+    classes = (*OF_A_RUN, ServingSettings, JobsSettings, EndpointsSettings)
     assert sorted(SECTIONS) == sorted(cls.section for cls in classes)
     assert set(BESIDE_DATA) == {cls.section for cls in classes if cls.beside_data}
 
