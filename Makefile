@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 PLATFORM := $(shell uname -s)-$(shell uname -m)
 MINUTES ?= 10
 # A process a core, each with one thread; a file's tests stay in one process.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --dist=loadfile \
+	--max-worker-restart=0
 
 .PHONY: help install demo test test-all check format lock benchmarks clean
 

@@ -35,7 +35,10 @@ def follower(host: HostFolder, keep_bytes: int = 1 << 30) -> LogFollower:
     return LogFollower(host, reader, keep_bytes=keep_bytes)
 
 
-@given(st.lists(st.text(st.characters(blacklist_characters="\n\r")), max_size=20), st.booleans())
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n\r")), max_size=20),
+    st.booleans(),
+)
 def test_pages_hold_every_line_once(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], newline: bool
 ) -> None:
