@@ -9,7 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth, SigV4Auth, SigV4QueryAuth
+from botocore.auth import (
+    HmacV1QueryAuth,
+    S3SigV4Auth,
+    S3SigV4QueryAuth,
+    SigV4Auth,
+    SigV4QueryAuth,
+)
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import given
@@ -236,3 +242,57 @@ def test_no_url_breaks_the_verifier(fields: dict[str, str], more: str, path: str
     query = "&".join(f"{name}={value}" for name, value in fields.items()) + f"&{more}"
     with pytest.raises(AwsError):
         Verifier(KeyRing(Path("nowhere"))).verify("GET", path, query, {"host": "x"})
+
+
+def presigned_v2(
+    keys: KeyRing, method: str, path: str, headers: dict[str, str] | None = None, query: str = ""
+) -> dict[str, Any]:
+    """A presigned URL of version 2, as its holder uses it: with no header but `Host`."""
+    key = keys.first()
+    url = f"http://127.0.0.1:8765{path}" + (f"?{query}" if query else "")
+    request = AWSRequest(method, url, headers or {})
+    HmacV1QueryAuth(Credentials(key.access_key, key.secret), expires=60).add_auth(request)
+    parts = urlsplit(request.url)
+    return {
+        "method": method,
+        "raw_path": parts.path,
+        "raw_query": parts.query,
+        "headers": {"host": "127.0.0.1:8765"},
+        "allow_v2": True,
+    }
+
+
+@pytest.mark.parametrize("query", ["", "uploads", "uploadId=a%2Fb&partNumber=2", "tagging"])
+def test_a_presigned_url_of_version_2_is_let_in(
+    keys: KeyRing, verifier: Verifier, query: str
+) -> None:
+    headers = {"x-amz-meta-b": "two  words", "x-amz-acl": "private", "Content-Type": "image/png"}
+    request = presigned_v2(keys, "PUT", "/bucket/a%20key", headers, query)
+    assert verifier.verify(**request).access_key == keys.first().access_key
+
+
+def test_a_presigned_url_of_version_2_can_do_nothing_else(
+    keys: KeyRing, verifier: Verifier
+) -> None:
+    request = presigned_v2(keys, "PUT", "/bucket/key")
+    changes: list[dict[str, Any]] = [
+        {"method": "DELETE"},
+        {"raw_path": "/bucket/other"},
+        {"headers": {**request["headers"], "x-amz-copy-source": "/secret/key"}},
+        {"headers": {**request["headers"], "x-amz-target": "SageMaker.CreateTrainingJob"}},
+        {"headers": {"host": "secret.s3.localhost:8765"}},
+        {"raw_query": f"{request['raw_query']}&tagging"},
+        {"raw_query": f"{request['raw_query']}&%74agging"},
+        {"raw_query": f"{request['raw_query']}&x-amz-copy-source=%2Fsecret%2Fkey"},
+        {"raw_query": f"{request['raw_query']}&Expires=99999999999"},
+    ]
+    for change in changes:
+        with pytest.raises(AwsError) as caught:
+            verifier.verify(**{**request, **change})
+        assert caught.value.code == "SignatureDoesNotMatch", change
+
+
+def test_version_2_is_for_the_store_alone(keys: KeyRing, verifier: Verifier) -> None:
+    request = presigned_v2(keys, "POST", "/")
+    with pytest.raises(AwsError, match="not version 2"):
+        verifier.verify(**{**request, "allow_v2": False})

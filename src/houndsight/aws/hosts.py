@@ -12,11 +12,12 @@ from collections.abc import Iterable
 
 from houndsight.aws.service import AwsError
 
-__all__ = ["HEALTH", "AllowedHosts", "is_loopback"]
+__all__ = ["HEALTH", "AllowedHosts", "bucket_of_host", "is_loopback"]
 
 HEALTH = "/_houndsight/health"
 """Answered without a signature. No bucket can be called so: names have no underscore."""
 
+_VIRTUAL = ".localhost"
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^:\[\]/@\s]+)(?::[0-9]{1,5})?")
 
 
@@ -67,3 +68,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def bucket_of_host(host: str) -> str:
+    """The bucket that stands before `.s3.localhost` or `.localhost`; "" where none does."""
+    name = host.rpartition(":")[0] or host
+    if not name.endswith(_VIRTUAL):
+        return ""
+    name = name.removesuffix(_VIRTUAL)
+    return "" if name == "s3" else name.removesuffix(".s3")

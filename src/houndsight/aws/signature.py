@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote, unquote_to_bytes
 
+from houndsight.aws.hosts import bucket_of_host
 from houndsight.aws.keys import KeyRing
 from houndsight.aws.presigned_v2 import is_presigned_v2, query_values, signature_v2
 from houndsight.aws.service import AwsError
@@ -182,6 +183,7 @@ class Verifier:
         headers: Mapping[str, str],
         *,
         payload_hash: str | None = None,
+        allow_v2: bool = False,
     ) -> Identity:
         """Who asks.
 
@@ -192,12 +194,14 @@ class Verifier:
             payload_hash: SHA-256 of the body in hex, for a request that does not tell it in
                 `x-amz-content-sha256`. A hash that it does tell is left to be checked by whoever
                 reads the body: `check_payload`.
+            allow_v2: take presigned URLs of version 2, too. They sign neither body nor host, and
+                are for the store alone.
 
         Raises:
             AwsError: AccessDenied, AuthorizationHeaderMalformed, InvalidAccessKeyId,
                 SignatureDoesNotMatch, RequestTimeTooSkewed … with S3's codes.
         """
-        if is_presigned_v2(raw_query) and not self.insecure:
+        if allow_v2 and is_presigned_v2(raw_query) and not self.insecure:
             return self._verify_v2(method, raw_path, raw_query, headers)
         try:
             claim = read_claim(raw_query, headers)
@@ -249,7 +253,8 @@ class Verifier:
             raise _malformed("Expires must be a time in seconds")
         if self._now() > int(expires):
             raise AwsError("AccessDenied", "Request has expired", status=403)
-        right = signature_v2(secret, method, raw_path, raw_query, headers)
+        bucket = bucket_of_host(headers.get("host", ""))
+        right = signature_v2(secret, method, raw_path, raw_query, headers, host_bucket=bucket)
         if not hmac.compare_digest(right.encode(), values["Signature"].encode()):
             raise _mismatch()
         return Identity(access_key=access_key, service="s3", presigned=True)

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
 from houndsight.aws.dispatch import lower_headers
+from houndsight.aws.presigned_v2 import is_presigned_v2, with_headers_of_query
 from houndsight.aws.s3 import buckets, configuration, copies, listings, tagging  # noqa: F401
 from houndsight.aws.s3.bodies import Intake, body_size
 from houndsight.aws.s3.errors import error_document, from_store, s3_error
@@ -173,7 +174,9 @@ class S3App:
         headers = lower_headers(scope["headers"])
         raw_query = scope["query_string"].decode("latin-1")
         method = scope["method"]
-        identity = self._verifier.verify(method, path, raw_query, headers)
+        identity = self._verifier.verify(method, path, raw_query, headers, allow_v2=True)
+        if is_presigned_v2(raw_query):
+            headers = with_headers_of_query(raw_query, headers)
         bucket, key = split_path(path, headers.get("host", ""))
         owner = headers.get(RESPECTED)
         if owner is not None and owner != self._store.account:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 from urllib.parse import unquote_plus, unquote_to_bytes
 
+from houndsight.aws.hosts import bucket_of_host
 from houndsight.aws.s3.errors import s3_error
 from houndsight.aws.s3.xml import Markup, document
 from houndsight.aws.signature import Identity
@@ -14,7 +15,6 @@ from houndsight.aws.signature import Identity
 __all__ = ["S3Request", "S3Response", "read_query", "split_path", "xml_response"]
 
 Headers = list[tuple[str, str]]
-_VIRTUAL = ".localhost"
 
 
 @dataclass(frozen=True)
@@ -98,19 +98,11 @@ def split_path(raw_path: str, host: str) -> tuple[str, str]:
     except UnicodeDecodeError as error:
         raise s3_error("InvalidURI", "Couldn't parse the specified URI.") from error
     path = path.removeprefix("/")
-    bucket = _bucket_of_host(host)
+    bucket = bucket_of_host(host)
     if bucket:
         return bucket, path
     bucket, _, key = path.partition("/")
     return bucket, key
-
-
-def _bucket_of_host(host: str) -> str:
-    name = host.rpartition(":")[0] or host
-    if not name.endswith(_VIRTUAL):
-        return ""
-    name = name.removesuffix(_VIRTUAL)
-    return "" if name == "s3" else name.removesuffix(".s3")
 
 
 def _decoded(text: str) -> str:
