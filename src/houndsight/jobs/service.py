@@ -35,6 +35,7 @@ __all__ = ["JobService"]
 LOOK_SECONDS = 0.05
 """How often the folders of running jobs are looked at; a look at an unchanged one is a `stat`."""
 QUEUE_LOOK_SECONDS = 1.0
+AGAIN_SECONDS = 1.0
 SAY_AFTER_SECONDS = 10.0
 """A job that waits longer than this says for what."""
 LIVE = ("InProgress", "Stopping")
@@ -65,18 +66,24 @@ class JobService:
         self._listeners: list[Listener] = []
         self._live: dict[str, Record] = {}
         self._trouble: dict[str, str] = {}
+        self._again: dict[str, tuple[Allotment, float]] = {}
+        """Jobs whose start has to be tried again, and from when on (monotonic seconds)."""
         self._thread: threading.Thread | None = None
 
     # -- life ---------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Take up what an earlier control plane left, and begin to work."""
+        failed = []
         with self._lock:
             for record in list(self._all_live()):
                 try:
                     self._take_up(record)
-                except Exception:
+                except Exception as error:
                     log.exception("Training job %s could not be taken up", record.name)
+                    if record.handle is None:
+                        failed.append(self._fail_to_start(record, error))
+        self._tell(failed)
         self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
         self._thread.start()
 
@@ -202,28 +209,36 @@ class JobService:
             self._wake.wait(wait_s)
 
     def _step(self) -> list[Record]:
-        changed = [record for name in self._running() if (record := self._follow(name))]
+        """One look at every job; what goes wrong with one is that one's alone."""
+        changed = [record for name in self._running() if (record := self._look_at(name))]
         with self._lock:
-            starting = self._scheduler.startable()
+            starting = [*self._due_again(), *self._scheduler.startable()]
         for name, allotment in starting:
             record = self._start(name, allotment)
             changed += [record] if record else []
-        return [*changed, *self._say_what_is_waited_for()]
+        try:
+            return [*changed, *self._say_what_is_waited_for()]
+        except Exception:
+            log.exception("It could not be said what jobs wait for")
+            return changed
 
     def _running(self) -> list[str]:
         with self._lock:
             return [name for name, r in self._live.items() if r.handle is not None]
+
+    def _look_at(self, name: str) -> Record | None:
+        try:
+            return self._follow(name)
+        except Exception as error:
+            self._say_trouble(name, str(error) or repr(error), error)
+            return None
 
     def _follow(self, name: str) -> Record | None:
         """Copy what the job's folder says; the record if the state changed."""
         with self._lock:
             record = self._live[name]
         assert record.handle is not None
-        try:
-            status = self.engine.status(record.handle)
-        except (HoundsightError, OSError) as error:
-            self._say_trouble(name, str(error))
-            return None
+        status = self.engine.status(record.handle)
         known = _status(record)
         if status.modified <= known.modified or not status.transitions:
             return None
@@ -235,34 +250,48 @@ class JobService:
             record = self._write(record, status)
         return record if before != status.state else None
 
-    def _say_trouble(self, name: str, text: str) -> None:
+    def _say_trouble(self, name: str, text: str, error: Exception) -> None:
         """Once, not at every look."""
         if self._trouble.get(name) != text:
             self._trouble[name] = text
-            log.error("Training job %s: %s", name, text)
+            foreseen = isinstance(error, HoundsightError | OSError)
+            log.error("Training job %s: %s", name, text, exc_info=None if foreseen else error)
 
     def _start(self, name: str, allotment: Allotment) -> Record | None:
-        """Start a job that may start. What is intended is stored first."""
+        """Start a job that may start; one that cannot be written down now is tried again."""
+        try:
+            return self._try_to_start(name, allotment)
+        except Exception as error:
+            # Whatever the store holds of it, it keeps its slot: it may run already.
+            self._say_trouble(name, f"its start is tried again: {error}", error)
+            with self._lock:
+                if name in self._live:
+                    self._again[name] = (allotment, time.monotonic() + AGAIN_SECONDS)
+            return None
+
+    def _due_again(self) -> list[tuple[str, Allotment]]:
+        now = time.monotonic()
+        due = [(name, row[0]) for name, row in self._again.items() if now >= row[1]]
+        for name, _ in due:
+            del self._again[name]
+        return due
+
+    def _try_to_start(self, name: str, allotment: Allotment) -> Record | None:
+        """What is intended is stored first; an engine starts the same job twice without harm."""
         with self._lock:
             record = self._live.get(name)
             if record is None:
                 return None
-            spec = TrainingSpec.from_json(record.detail["spec"])
             record = self._write(
                 record, replace(_status(record), waiting_for=""), allotment=asdict(allotment)
             )
         try:
+            spec = TrainingSpec.from_json(record.detail["spec"])
             handle = self.engine.start(spec, self.home.training_job(name), allotment)
         except Exception as error:
             # Whatever it was, the slot must not stay taken by a job that does not run.
             log.exception("Training job %s could not be started", name)
-            with self._lock:
-                what = error if isinstance(error, HoundsightError) else repr(error)
-                reason = f"InternalServerError: the job could not be started: {what}"
-                failed = _status(record).moved(
-                    JobState.FAILED, "Training job failed", time.time(), failure_reason=reason
-                )
-                return self._write(self._live[name], failed)
+            return self._fail_to_start(self._live[name], error)
         with self._lock:
             record = self._live[name]
             detail = {k: v for k, v in record.detail.items() if k != "spec"}
@@ -271,6 +300,16 @@ class JobService:
             if record.detail.get("stopping"):
                 self.engine.stop(handle)
         return None
+
+    def _fail_to_start(self, record: Record, error: Exception) -> Record:
+        """The record of a job that failed before it began."""
+        what = error if isinstance(error, HoundsightError) else repr(error)
+        reason = f"InternalServerError: the job could not be started: {what}"
+        with self._lock:
+            failed = _status(record).moved(
+                JobState.FAILED, "Training job failed", time.time(), failure_reason=reason
+            )
+            return self._write(record, failed)
 
     def _say_what_is_waited_for(self) -> list[Record]:
         changed = []

@@ -12,11 +12,15 @@ from small_platform import make_service, make_spec, printed, wait_ended, wait_un
 
 from houndsight.errors import HoundsightError
 from houndsight.jobs import service as service_module
-from houndsight.jobs.engine import Allotment
+from houndsight.jobs.engine import Allotment, Handle
+from houndsight.jobs.layout import PlatformHome
+from houndsight.jobs.local import keeping
 from houndsight.jobs.local.processes import read_identity, send
+from houndsight.jobs.local.stub import process_table
 from houndsight.jobs.service import JobService
+from houndsight.jobs.spec import TrainingSpec
 from houndsight.jobs.states import ExistsError, Kind, NotFoundError, StateError
-from houndsight.jobs.status import JobState
+from houndsight.jobs.status import JobState, JobStatus
 
 LONG = "import time\nprint('begun', flush=True)\ntime.sleep(300)"
 
@@ -162,6 +166,102 @@ def test_a_job_that_cannot_be_started_fails_with_the_reason(
     service.create_training_job(make_spec("job", ""), {})
     status = wait_ended(service, "job")
     assert "No space left on device" in status.failure_reason
+
+
+def test_a_job_that_nobody_can_read_fails_and_the_others_go_on(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = TrainingSpec.from_json
+
+    def from_json(row: dict[str, Any]) -> TrainingSpec:
+        if row["name"] == "odd":
+            raise KeyError("hosts")
+        return read(row)
+
+    monkeypatch.setattr(TrainingSpec, "from_json", from_json)
+    for name in ("odd", "even"):
+        service.create_training_job(make_spec(name, "", parallel_jobs=2), {})
+    assert "could not be started: KeyError('hosts')" in wait_ended(service, "odd").failure_reason
+    assert wait_ended(service, "even").state == JobState.COMPLETED
+    # What an earlier control plane left is no different.
+    before = make_service(service.home.root)
+    before.create_training_job(make_spec("odd2", ""), {})
+    before.create_training_job(make_spec("even2", ""), {})
+    monkeypatch.setattr(TrainingSpec, "from_json", lambda row: from_json({**row, "name": "odd"}))
+    after = make_service(service.home.root)
+    after.start()
+    assert "KeyError('hosts')" in wait_ended(after, "odd2").failure_reason
+    assert "KeyError('hosts')" in wait_ended(after, "even2").failure_reason
+    after.close()
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_a_store_that_fails_for_a_moment_loses_no_job(
+    service: JobService, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    monkeypatch.setattr(service_module, "AGAIN_SECONDS", 0.05)
+    update, calls = service.store.update, iter(range(1, 1000))
+
+    def sometimes(*args: Any, **named: Any) -> Any:
+        if next(calls) == at:
+            raise RuntimeError("database is locked")
+        return update(*args, **named)
+
+    monkeypatch.setattr(service.store, "update", sometimes)
+    for name in ("one", "two"):
+        service.create_training_job(make_spec(name, "print('ran')", parallel_jobs=2), {})
+    for name in ("one", "two"):
+        assert wait_ended(service, name).state == JobState.COMPLETED
+        assert printed(service, name).count("ran") == 1
+
+
+def test_a_job_that_cannot_be_looked_at_keeps_nobody_waiting(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    status = service.engine.status
+
+    def ask(handle: Handle) -> JobStatus:
+        if Path(handle["folder"]).name == "odd":
+            raise RuntimeError("odd")
+        return status(handle)
+
+    monkeypatch.setattr(service.engine, "status", ask)
+    for name in ("odd", "even"):
+        service.create_training_job(make_spec(name, "", parallel_jobs=2), {})
+    assert wait_ended(service, "even").state == JobState.COMPLETED
+    monkeypatch.setattr(service.engine, "status", status)
+    assert wait_ended(service, "odd").state == JobState.COMPLETED
+
+
+def test_an_ended_supervisor_is_waited_for(service: JobService) -> None:
+    for number in range(3):
+        service.create_training_job(make_spec(f"job-{number}", ""), {})
+        wait_ended(service, f"job-{number}")
+    started = {
+        identity["pid"]
+        for number in range(3)
+        if (identity := read_identity(service.home.training_job(f"job-{number}").supervisor))
+    }
+    assert len(started) == 3
+    wait_until(lambda: not started & process_table().keys(), "the end of the supervisors")
+
+
+def test_a_spare_supervisor_that_does_not_end_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "END_SECONDS", 0.1)
+    keeper = keeping.Keeper(
+        PlatformHome(tmp_path),
+        interpreter=("sh", "-c", "exec sleep 300"),
+        environment={},
+        spare_s=60,
+        status=lambda _: JobStatus(),
+    )
+    keeper.have_a_spare()
+    spare = keeper._spare
+    keeper.close()
+    assert spare is not None
+    assert spare.returncode == -signal.SIGKILL
 
 
 def test_a_supervisor_that_always_dies_fails_its_job(service: JobService) -> None:

@@ -15,7 +15,7 @@ from houndsight.jobs.engine import Allotment, Engine, Handle, LogPage
 from houndsight.jobs.instances import advice
 from houndsight.jobs.layout import JobFolder, PlatformHome
 from houndsight.jobs.local.grant import Grant, Limits
-from houndsight.jobs.local.keeping import Keeper
+from houndsight.jobs.local.keeping import END_SECONDS, Keeper
 from houndsight.jobs.local.launching import launcher_file, launcher_identity
 from houndsight.jobs.local.logs import read_page
 from houndsight.jobs.local.processes import Detached, is_alive, send, write_identity
@@ -141,7 +141,7 @@ class LocalEngine(Engine):
         if launcher is not None:
             send(launcher, signal.SIGTERM)
         if self._launcher is not None:
-            self._launcher.wait(timeout=10)
+            self._launcher.end(END_SECONDS)
 
     def _is_due(self, folder: JobFolder) -> bool:
         now = time.monotonic()

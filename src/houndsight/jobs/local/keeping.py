@@ -11,6 +11,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ from houndsight.jobs.status import JobState, JobStatus
 __all__ = ["Keeper"]
 
 MODULE = "houndsight.jobs.local.supervisor"
+END_SECONDS = 10.0
+"""How long a spare supervisor may take to notice that nobody needs it."""
 DEATHS = 5
 DEATHS_SECONDS = 60.0
 """A supervisor that dies this often in this time is not replaced again."""
@@ -70,10 +73,11 @@ class Keeper:
 
     def forget(self, folder: JobFolder) -> None:
         """A job has ended."""
-        supervisor = self._supervisors.get(folder.path)
-        if supervisor is not None and supervisor.poll() is not None:
-            del self._supervisors[folder.path]
         self._deaths.pop(folder.path, None)
+        supervisor = self._supervisors.pop(folder.path, None)
+        if supervisor is not None and supervisor.poll() is None:
+            # It tells of the end before it ends itself; unawaited it would stay as a zombie.
+            threading.Thread(target=supervisor.wait, name="await-supervisor", daemon=True).start()
 
     def have_a_spare(self) -> None:
         """Have a supervisor ready for the next job."""
@@ -92,7 +96,7 @@ class Keeper:
         if self._spare is not None and self._spare.stdin is not None:
             with contextlib.suppress(OSError):
                 self._spare.stdin.close()
-            self._spare.wait(timeout=10)
+            self._spare.end(END_SECONDS)
         self._spare = None
 
     def _start(self, folder: JobFolder) -> Detached:

@@ -52,6 +52,14 @@ class Detached(subprocess.Popen[bytes]):
                 start_new_session=True,
             )
 
+    def end(self, patience_s: float) -> None:
+        """Wait for its end; after `patience_s` seconds kill it."""
+        try:
+            self.wait(patience_s)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            self.wait()
+
     def __del__(self) -> None:
         """Letting go of it is no mistake."""
         with contextlib.suppress(Exception):
