@@ -99,7 +99,7 @@ def test_a_name_may_be_shortened_while_it_is_clear(
     assert "hello from cats" in said("logs", "ca")
     assert "Several begin with dogs" in refused(monkeypatch, capsys, "logs", "dogs")
     missing = refused(monkeypatch, capsys, "logs", "catz")
-    assert "There is no training job catz; did you mean cats?" in missing
+    assert "There is no training job or endpoint catz; did you mean cats?" in missing
     assert "no host '../x'" in refused(monkeypatch, capsys, "logs", "cats", "--host", "../x")
 
 
@@ -114,8 +114,51 @@ def test_a_running_job_is_stopped_also_without_the_control_plane(
 
 def test_endpoints_are_listed(home: PlatformHome) -> None:
     table = said("endpoints")
-    assert re.search(r"breeds\s+Failed\s+breeds-1\s+.* ago\s+No model_fn", table)
+    assert re.search(r"Failed\s+.* ago\s+breeds\s+\(breeds-1\) No model_fn", table)
     assert json.loads(said("endpoints", "--json"))["name"] == "breeds"
+
+
+@pytest.mark.parametrize("command_name", ["jobs", "endpoints"])
+def test_nothing_is_cut_on_a_narrow_terminal(home: PlatformHome, command_name: str) -> None:
+    name = "pytorch-inference-2026-11-23-12-27-20-644"
+    store = JobStore(home.database)
+    reason = "AlgorithmError: " + "word " * 100
+    status = JobStatus().moved(JobState.MAX_RUNTIME_EXCEEDED, "", 1.0, failure_reason=reason)
+    kind = Kind.TRAINING_JOB if command_name == "jobs" else Kind.ENDPOINT
+    store.add(Record(kind=kind, name=name, arn=name, status="Stopped", detail=status.to_json()))
+    store.close()
+    result = CliRunner().invoke(command.app, [command_name], env={"COLUMNS": "80"})
+    words = "".join(result.output.split())
+    assert name in words.replace("MaxRuntimeExceeded", "")
+    assert ("MaxRuntimeExceeded" in words) == (command_name == "jobs")
+    assert result.output.count("…") == 1  # the long reason alone
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+def test_logs_of_an_endpoint_are_printed_also_when_it_is_deleted(
+    home: PlatformHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = home.endpoint("breeds")
+    for variant, text in (("AllTraffic", "loading\nready\n"), ("Second", "elsewhere\n")):
+        stream = folder.stream(variant, "i-1")
+        stream.path.mkdir(parents=True)
+        stream.log.write_text(text)
+        TimeIndex(stream.log_times).add(stream.log.stat().st_size, 1_000)
+    output = said("logs", "bre")
+    assert "==> AllTraffic/i-1 <==\nloading\nready\n" in output
+    assert "==> Second/i-1 <==\nelsewhere\n" in output
+    assert "breeds is Failed." in output
+    assert "ready" not in said("logs", "breeds", "--host", "Second/i-1", "--follow")
+    assert "no log stream 'x'; it has AllTraffic/i-1, Second/i-1" in refused(
+        monkeypatch, capsys, "logs", "breeds", "--host", "x"
+    )
+    store = JobStore(home.database)
+    store.delete(Kind.ENDPOINT, "breeds")
+    store.close()
+    output = said("logs", "breeds", "--follow")
+    assert "ready" in output
+    assert "breeds is deleted." in output
+    assert "There is no training job or endpoint .." in refused(monkeypatch, capsys, "logs", "..")
 
 
 @pytest.mark.parametrize("name", ["jobs", "endpoints", "logs", "stop"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from houndsight.cli.records import age, open_store
+from houndsight.cli.records import open_store, print_records
 
 __all__ = ["endpoints"]
 
@@ -37,6 +37,7 @@ def endpoints(
         token = page.next_token
         if token is None:
             break
+    store.close()
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))
@@ -45,20 +46,16 @@ def endpoints(
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
     if not rows:
-        console.print("No endpoints.")
+        typer.echo("No endpoints.")
         return
-    table = Table(box=box.SIMPLE, show_edge=False)
-    for heading in ("endpoint", "status", "configuration", "begun", ""):
-        table.add_column(heading, no_wrap=heading == "endpoint")
-    for row in rows:
-        cells = [row["name"], row["status"], row["configuration"], f"{age(row['created'])} ago"]
-        says = " ".join(str(row["says"]).split())[:200]
-        table.add_row(*(escape(str(cell)) for cell in (*cells, says)))
-    console.print(table)
+    print_records(
+        "endpoint",
+        [(row["status"], row["created"], row["name"], _says(row)) for row in rows],
+    )
+
+
+def _says(row: dict[str, Any]) -> str:
+    """Its configuration, which the SDK calls as the endpoint, only where that differs."""
+    other = row["configuration"] != row["name"]
+    return " ".join(filter(None, [f"({row['configuration']})" if other else "", str(row["says"])]))

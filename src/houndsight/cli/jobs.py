@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from houndsight.cli.records import age, open_store
+from houndsight.cli.records import open_store, print_records
 
 if TYPE_CHECKING:
     from houndsight.jobs.store import JobStore, Record
@@ -31,7 +31,9 @@ def jobs(
 
     if status and status not in STATUSES:
         raise SettingError(f"--status is {status!r}; it must be one of {', '.join(STATUSES)}.")
-    rows = [_row(record) for record in _newest(open_store(), status, limit)]
+    store = open_store()
+    rows = [_row(record) for record in _newest(store, status, limit)]
+    store.close()
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))
@@ -64,21 +66,18 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    console = Console()
     if not rows:
-        console.print("No jobs.")
+        typer.echo("No jobs.")
         return
-    table = Table(box=box.SIMPLE, show_edge=False)
-    for heading in ("job", "status", "begun", ""):
-        table.add_column(heading, no_wrap=heading == "job")
-    for row in rows:
-        name = row["name"] + (" (tuning)" if row["kind"] == "tuning-job" else "")
-        state = row["status"] + (f", {row['state']}" if row["state"] else "")
-        says = " ".join(str(row["says"]).split())[:200]
-        table.add_row(escape(name), state, f"{age(row['created'])} ago", escape(says))
-    console.print(table)
+    print_records(
+        "job",
+        [
+            (
+                row["status"] + (f", {row['state']}" if row["state"] else ""),
+                row["created"],
+                row["name"] + (" (tuning)" if row["kind"] == "tuning-job" else ""),
+                str(row["says"]),
+            )
+            for row in rows
+        ],
+    )

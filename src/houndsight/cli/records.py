@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from houndsight.cli.platform import home
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from houndsight.jobs.states import Kind
     from houndsight.jobs.store import JobStore, Record
 
-__all__ = ["age", "find_record", "open_store"]
+__all__ = ["age", "find_record", "open_store", "print_records"]
 
+LONGEST_SAYING = 300
 LOOKED_AT = 1_000
 """How many of the newest records are looked through for the beginning of a name."""
 
@@ -66,3 +68,28 @@ def find_record(store: JobStore, name: str, *kinds: Kind) -> Record:
 def age(created: float) -> str:
     """How long ago, as people say it."""
     return duration(max(0.0, time.time() - created))
+
+
+def print_records(what: str, rows: Sequence[tuple[str, float, str, str]]) -> None:
+    """A table that cuts no name and no status, however narrow the terminal.
+
+    Args:
+        what: heads the column of names.
+        rows: status, when it began (epoch seconds), name, what there is to say.
+    """
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE, show_edge=False)
+    table.add_column("status", overflow="fold")
+    table.add_column("begun", no_wrap=True)
+    table.add_column(what, overflow="fold")
+    for status, created, name, says in rows:
+        said = " ".join(says.split())
+        if len(said) > LONGEST_SAYING:
+            said = said[: LONGEST_SAYING - 1] + "…"
+        cell = Text.assemble(name, *([("\n" + said, "dim")] if said else []))
+        table.add_row(Text(status), f"{age(created)} ago", cell)
+    Console().print(table)
