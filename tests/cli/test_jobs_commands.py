@@ -135,6 +135,26 @@ def test_nothing_is_cut_on_a_narrow_terminal(home: PlatformHome, command_name: s
     assert max(map(len, result.output.splitlines())) <= 80
 
 
+def test_a_job_that_ended_without_the_platform_is_known_to_have(
+    home: PlatformHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = JobStatus().moved(JobState.COMPLETED, "", 2.0)
+    status.write(home.training_job("cats").status)
+    assert "cats is Completed." in said("logs", "cats", "--follow")
+    assert "InProgress" not in said("jobs")
+    assert "cats" not in said("jobs", "--status", "InProgress")
+    assert "cats is Completed already" in refused(monkeypatch, capsys, "stop", "cats")
+
+
+def test_nobody_waits_for_a_job_that_nothing_starts(home: PlatformHome) -> None:
+    store = JobStore(home.database)
+    detail = JobStatus().moved(JobState.PENDING, "", 1.0).to_json()
+    kind = Kind.TRAINING_JOB
+    store.add(Record(kind=kind, name="later", arn="l", status="InProgress", detail=detail))
+    store.close()
+    assert "houndsight up starts the platform" in said("logs", "later", "--follow")
+
+
 def test_logs_of_an_endpoint_are_printed_also_when_it_is_deleted(
     home: PlatformHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from houndsight.cli.records import open_store, print_records
+from houndsight.cli.records import as_it_stands, open_store, print_records
 
 if TYPE_CHECKING:
     from houndsight.jobs.store import JobStore, Record
@@ -47,6 +47,8 @@ def _newest(store: JobStore, status: str, limit: int) -> list[Record]:
     found: list[Record] = []
     for kind in (Kind.TRAINING_JOB, Kind.TUNING_JOB):
         found += store.list(kind, status=status, descending=True, limit=limit).records
+    found = [as_it_stands(record) for record in found]
+    found = [record for record in found if record.status == (status or record.status)]
     return sorted(found, key=lambda record: record.created, reverse=True)[:limit]
 
 

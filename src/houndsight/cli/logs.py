@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from houndsight.cli.records import find_record, open_store
+from houndsight.cli.records import as_it_stands, find_record, open_store
 
 if TYPE_CHECKING:
     from houndsight.jobs.layout import EndpointFolder, HostFolder
@@ -56,6 +56,7 @@ def logs(
 
 
 def _job_logs(store: JobStore, record: Record, host: str, *, follow: bool) -> None:
+    from houndsight.aws.server import find_running
     from houndsight.cli.platform import home
     from houndsight.jobs.states import Kind, NotFoundError
 
@@ -63,9 +64,13 @@ def _job_logs(store: JobStore, record: Record, host: str, *, follow: bool) -> No
         raise NotFoundError(f"{record.name} has no host {host!r}.")
     folder, offset = home().training_job(record.name).host(host), 0
     while True:
+        record = as_it_stands(record)
         ended = record.status not in ("InProgress", "Stopping")
         offset = _print_from(folder, offset, ended=ended)
         if ended or not follow:
+            break
+        if record.handle is None and find_running(home()) is None:
+            typer.secho("Nothing starts it: houndsight up starts the platform.", err=True)
             break
         time.sleep(FOLLOW_SECONDS)
         record = store.get(Kind.TRAINING_JOB, record.name)

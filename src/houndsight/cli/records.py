@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from houndsight.jobs.states import Kind
     from houndsight.jobs.store import JobStore, Record
 
-__all__ = ["age", "find_record", "open_store", "print_records"]
+__all__ = ["age", "as_it_stands", "find_record", "open_store", "print_records"]
 
 LONGEST_SAYING = 300
 LOOKED_AT = 1_000
@@ -63,6 +64,29 @@ def find_record(store: JobStore, name: str, *kinds: Kind) -> Record:
         raise HoundsightError(f"There is no {what} {name}{meant}")
     some = ", ".join(record.name for record in found[:5])
     raise HoundsightError(f"Several begin with {name}: {some}; give more of the name.")
+
+
+def as_it_stands(record: Record) -> Record:
+    """The record of a training job that runs, as its supervisor tells.
+
+    The store learns of it only while the platform runs; the job goes on without.
+    """
+    from houndsight.errors import RunError
+    from houndsight.jobs.states import Kind
+    from houndsight.jobs.status import JobStatus
+
+    live = record.status in ("InProgress", "Stopping") and record.handle is not None
+    if record.kind != Kind.TRAINING_JOB or not live:
+        return record
+    try:
+        status = JobStatus.read(home().training_job(record.name).status)
+    except (RunError, OSError):
+        return record
+    if status.modified <= record.detail.get("modified", 0.0):
+        return record
+    detail = {**record.detail, **status.to_json()}
+    primary = status.state.primary if status.state.ended else record.status
+    return dataclasses.replace(record, status=primary, detail=detail)
 
 
 def age(created: float) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from houndsight.cli.platform import home, running
-from houndsight.cli.records import find_record, open_store
+from houndsight.cli.records import as_it_stands, find_record, open_store
 
 if TYPE_CHECKING:
     from houndsight.jobs.layout import PlatformHome
@@ -30,7 +30,7 @@ def stop(
     from houndsight.jobs.states import Kind, StateError
 
     store = open_store()
-    record = find_record(store, job, Kind.TRAINING_JOB, Kind.TUNING_JOB)
+    record = as_it_stands(find_record(store, job, Kind.TRAINING_JOB, Kind.TUNING_JOB))
     store.close()
     if record.status not in ("InProgress", "Stopping"):
         raise StateError(f"{record.name} is {record.status} already.")
