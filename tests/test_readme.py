@@ -7,6 +7,7 @@ came to run.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -94,8 +95,15 @@ class Workplace:
 
     def run(self, command: list[str]) -> str:
         """Run a command to its end; it must end well."""
+        activated = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(
-            command, cwd=self.folder, capture_output=True, text=True, timeout=SECONDS, check=False
+            command,
+            cwd=self.folder,
+            env={**os.environ, "PATH": activated},
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         return done.stdout
