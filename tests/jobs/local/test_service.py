@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from small_platform import make_service, make_spec, printed, wait_ended, wait_un
 from houndsight.errors import HoundsightError
 from houndsight.jobs import service as service_module
 from houndsight.jobs.engine import Allotment, Handle
-from houndsight.jobs.layout import PlatformHome
-from houndsight.jobs.local import keeping
+from houndsight.jobs.layout import JobFolder, PlatformHome
+from houndsight.jobs.local import keeping, processes
 from houndsight.jobs.local.processes import read_identity, send
+from houndsight.jobs.local.statusfile import StatusFile
 from houndsight.jobs.local.stub import process_table
 from houndsight.jobs.service import JobService
 from houndsight.jobs.spec import TrainingSpec
@@ -293,3 +296,30 @@ def test_endpoints_take_memory_and_no_slot(service: JobService) -> None:
     service.reserve_memory("endpoint", 1 << 50)
     service.create_training_job(make_spec("job", ""), {})
     assert wait_ended(service, "job").state == JobState.COMPLETED
+
+
+def test_a_number_that_has_become_somebody_elses_is_not_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with subprocess.Popen(["sleep", "300"]) as bystander:
+        row = {**process_table()[bystander.pid], "start": 1, "session": 99_999_999}
+        looks = iter([{bystander.pid: row}, {}])
+        monkeypatch.setattr(processes, "process_table", lambda: next(looks))
+        stub = {"pid": 99_999_999, "start_time": 1, "boot_id": processes.boot_id()}
+        processes.end_session(stub, "NO=MARK")
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_threads_that_change_the_status_never_meet(tmp_path: Path) -> None:
+    status = StatusFile(JobFolder(tmp_path), lambda _: None)
+    status.move(JobState.STARTING, "")
+
+    def change(number: int) -> int:
+        for _ in range(20):
+            status.move(JobState.STARTING, "", exit_code=number)
+        return number
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(change, range(4))) == [0, 1, 2, 3]
+    assert JobStatus.read(tmp_path / "status.json") == status.now

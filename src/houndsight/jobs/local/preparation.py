@@ -45,9 +45,11 @@ def stoppable(folder: JobFolder, status: StatusFile) -> Iterator[None]:
 
 
 def _stop_here(status: StatusFile) -> None:
-    for pid in descendants(os.getpid(), process_table()):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    status.move(JobState.STOPPING, "Stopping the training job")
-    status.move(JobState.STOPPED, "Training job stopped")
-    os._exit(0)
+    # The thread that makes the job ready must not write that it goes on.
+    with status.lock:
+        for pid in descendants(os.getpid(), process_table()):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        status.move(JobState.STOPPING, "Stopping the training job")
+        status.move(JobState.STOPPED, "Training job stopped")
+        os._exit(0)

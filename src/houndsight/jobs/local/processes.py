@@ -116,22 +116,22 @@ def end_session(stub: Mapping[str, Any], mark: str) -> int:
     deadline = time.monotonic() + END_SECONDS
     while left := _left_of(stub, mark.encode()):
         for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in left:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, number)
-        killed.update(left)
+            for process in left:
+                # Not by its number: since the look it may have become somebody else's.
+                send(process, number)
+        killed.update(process["pid"] for process in left)
         if time.monotonic() > deadline:
             break
         time.sleep(0.01)
     return len(killed)
 
 
-def _left_of(stub: Mapping[str, Any], mark: bytes) -> list[int]:
+def _left_of(stub: Mapping[str, Any], mark: bytes) -> list[dict[str, Any]]:
     table = process_table()
     leader = table.get(stub["pid"])
     reused = leader is not None and leader["start"] != stub["start_time"]
     return [
-        pid
+        {"pid": pid, "start_time": row["start"], "boot_id": stub["boot_id"]}
         for pid, row in table.items()
         if pid != os.getpid()
         and row["state"] not in "ZX"

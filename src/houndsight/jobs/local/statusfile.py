@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +22,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class StatusFile:
-    """The job's status in memory and on disk.
+    """The job's status in memory and on disk; several threads may change it.
 
     Args:
         say: told of a disk that is full.
@@ -32,6 +33,8 @@ class StatusFile:
         self._written_at = 0.0
         self._dirty = False
         self._ballast = folder.path / ".ballast"
+        self.lock = threading.RLock()
+        """Held while the status changes; who holds it has the last word."""
         self.now = JobStatus.read(folder.status)
 
     @property
@@ -49,26 +52,29 @@ class StatusFile:
 
     def move(self, state: JobState, message: str, **changes: Any) -> None:
         """Change the state and write it, however long the disk stays full."""
-        assert self.state == state or self.state.may_become(state), f"{self.state} -> {state}"
-        if self.state == state and self.now.transitions:
-            self.note(**changes)
-        else:
-            self.now = self.now.moved(state, message, time.time(), **changes)
-        self._write(patient=True)
-        if state.ended:
-            self._ballast.unlink(missing_ok=True)
+        with self.lock:
+            assert self.state == state or self.state.may_become(state), f"{self.state} -> {state}"
+            if self.state == state and self.now.transitions:
+                self.note(**changes)
+            else:
+                self.now = self.now.moved(state, message, time.time(), **changes)
+            self._write(patient=True)
+            if state.ended:
+                self._ballast.unlink(missing_ok=True)
 
     def note(self, **changes: Any) -> None:
         """Change what is no change of state; written with the next `save`."""
-        changed = {name: v for name, v in changes.items() if getattr(self.now, name) != v}
-        if changed:
-            self.now = replace(self.now, **changed, modified=time.time())
-            self._dirty = True
+        with self.lock:
+            changed = {name: v for name, v in changes.items() if getattr(self.now, name) != v}
+            if changed:
+                self.now = replace(self.now, **changed, modified=time.time())
+                self._dirty = True
 
     def save(self) -> None:
         """Write what was noted, at most once a second."""
-        if self._dirty and time.monotonic() - self._written_at >= BUNDLE_SECONDS:
-            self._write(patient=False)
+        with self.lock:
+            if self._dirty and time.monotonic() - self._written_at >= BUNDLE_SECONDS:
+                self._write(patient=False)
 
     def _write(self, *, patient: bool) -> None:
         while True:
