@@ -22,6 +22,7 @@ __all__ = [
     "unquoted",
 ]
 
+MOST_HOSTS = 64
 DEFAULT_MAX_RUNTIME_S = 86_400
 TUNING_MARK = "_Tuning"
 """Key of a child's stored request that says which trial of which tuning job it is."""
@@ -61,8 +62,8 @@ def training_spec(
     """What the engine needs to run the job that `request` asks for.
 
     Raises:
-        BadRequestError: the request asks for what Houndsight does not have, or a regular
-            expression of a metric is none.
+        BadRequestError: the request asks for what Houndsight does not have, for too many
+            instances, or a regular expression of a metric is none.
     """
     algorithm = request.get("AlgorithmSpecification") or {}
     image = str(algorithm.get("TrainingImage") or "")
@@ -162,13 +163,20 @@ def _checkpoint(row: Mapping[str, Any] | None) -> CheckpointSpec | None:
 
 
 def _instances(resources: Mapping[str, Any]) -> tuple[str, int]:
-    """The instance type and count, of the first group when there are groups."""
+    """The instance type and count, of the first group when there are groups.
+
+    Raises:
+        BadRequestError: that many processes would choke this machine.
+    """
     groups = resources.get("InstanceGroups") or ()
-    if groups:
-        count = sum(int(group.get("InstanceCount") or 1) for group in groups)
-        return str(groups[0].get("InstanceType") or "ml.m5.xlarge"), max(1, count)
-    kind = str(resources.get("InstanceType") or "ml.m5.xlarge")
-    return kind, max(1, int(resources.get("InstanceCount") or 1))
+    first, counted = (groups[0], groups) if groups else (resources, [resources])
+    count = max(1, sum(int(row.get("InstanceCount") or 1) for row in counted))
+    if count > MOST_HOSTS:
+        raise BadRequestError(
+            f"ResourceConfig asks for {count:,} instances. Each is a process of this machine, which"
+            f" takes {MOST_HOSTS} at most: lower InstanceCount."
+        )
+    return str(first.get("InstanceType") or "ml.m5.xlarge"), count
 
 
 def _max_runtime(condition: Mapping[str, Any]) -> int:
