@@ -19,7 +19,7 @@ from torch import nn
 from houndsight.config import cache_home
 from houndsight.models.conversion import to_openvino
 from houndsight.models.eviction import evict
-from houndsight.models.openvino_import import openvino
+from houndsight.models.openvino_import import core, openvino
 
 __all__ = ["LIMIT_BYTES", "converted"]
 
@@ -60,7 +60,7 @@ def _read(folder: Path) -> openvino.Model | None:
         os.utime(folder / "pack.json")
     try:
         # In memory, not mapped: another process may evict the file.
-        return openvino.Core().read_model(path.read_bytes(), path.with_suffix(".bin").read_bytes())
+        return core.read_model(path.read_bytes(), path.with_suffix(".bin").read_bytes())
     except (RuntimeError, OSError):
         shutil.rmtree(folder, ignore_errors=True)
         return None

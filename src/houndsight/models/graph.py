@@ -40,13 +40,13 @@ def open_graph(folder: Path, kind: str, *, threads: int | None = None) -> Networ
 
 def open_openvino(path: Path, *, threads: int | None = None) -> Network:
     """An OpenVINO graph on the CPU, in float32 so that it agrees with PyTorch."""
-    from houndsight.models.openvino_import import openvino
+    from houndsight.models.openvino_import import core
 
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     if threads is not None:
         config["INFERENCE_NUM_THREADS"] = threads
     try:
-        compiled = openvino.Core().compile_model(path, "CPU", config)
+        compiled = core.compile_model(path, "CPU", config)
     except RuntimeError as error:
         raise ArtifactError(f"{path} is not a graph OpenVINO can run: {_line(error)}") from error
     local = threading.local()

@@ -1,8 +1,8 @@
-"""OpenVINO, imported so that it reports to nobody.
+"""OpenVINO, imported so that it reports to nobody, with one core for the life of the process.
 
 Its converter sends usage statistics from processes of its own, without asking, wherever the
 package `openvino_telemetry` can be imported, and does without where it cannot. Everything here
-takes OpenVINO from this module.
+takes OpenVINO and its core from this module.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
-__all__ = ["openvino"]
+__all__ = ["core", "openvino"]
 
 STATISTICS = "openvino_telemetry"
 CONVERTER = ("openvino.tools.ovc", "openvino.tools.ovc.convert_impl")
@@ -37,3 +37,11 @@ with _without_statistics():
     openvino: Any = import_module("openvino")
     for _module in CONVERTER:
         import_module(_module)
+
+core: Any = openvino.Core()
+"""The one core of the process, never let go of.
+
+Its CPU plugin gives the thread that loads it another alternate stack for signals, and takes that
+memory away when the core is let go of. With several cores, or on another thread, that is the wrong
+one: Python's next signal handler has no stack, and Ctrl-C becomes a segmentation fault.
+"""

@@ -11,7 +11,7 @@ from torch import nn
 from houndsight.data.decode import Preprocessing
 from houndsight.data.workers import core_count
 from houndsight.models.converted import converted
-from houndsight.models.openvino_import import openvino
+from houndsight.models.openvino_import import core, openvino
 from houndsight.models.trunk import TrunkRuntime
 
 __all__ = ["OpenVinoTrunk", "cpu_precision"]
@@ -29,7 +29,7 @@ class OpenVinoTrunk(TrunkRuntime):
         self.preprocessing = preprocessing
         self.batch_size = BATCH_SIZE
         precision = cpu_precision()
-        self._compiled = openvino.Core().compile_model(
+        self._compiled = core.compile_model(
             converted(module, name, size=preprocessing.size, batch_size=BATCH_SIZE),
             "CPU",
             {
@@ -65,5 +65,5 @@ class OpenVinoTrunk(TrunkRuntime):
 
 def cpu_precision() -> str:
     """`bf16` where the CPU has instructions for it, else `f32`."""
-    capabilities = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return "bf16" if "BF16" in capabilities else "f32"
