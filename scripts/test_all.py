@@ -24,8 +24,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 TIMEOUT = "--timeout=1800"
 """Seconds a test may take: a crash test makes three runs, and machines are busy."""
-PARALLEL = ("--numprocesses=auto", "--dist=loadfile")
-"""A process a core; a file's tests stay in one process."""
+PARALLEL = ("--numprocesses=auto", "--dist=loadfile", "--max-worker-restart=0")
+"""A process a core; a file's tests stay in one. One that dies ends the run, which would hang."""
 HEADINGS = ("Python", "tests", "passed", "failed", "skipped", "seconds")
 
 

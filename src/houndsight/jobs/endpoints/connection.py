@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import os
+import select
 import socket
+import struct
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,6 +15,10 @@ from pathlib import Path
 from houndsight.jobs.endpoints.sockets import connect
 
 __all__ = ["BrokenOffError", "LateError", "NotBegunError", "WorkerReply", "exchange", "is_healthy"]
+
+
+DYING_MS = 1_000
+"""How long a worker may take from dropping its connections to its end."""
 
 
 class NotBegunError(Exception):
@@ -69,6 +76,8 @@ def exchange(
         except TimeoutError as error:
             raise LateError from error
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, ConnectionError):
+                connection.wait_for_its_end()
             raise BrokenOffError(str(error)) from error
         told = {name.lower(): value for name, value in response.getheaders()}
         return WorkerReply(response.status, content, told)
@@ -84,15 +93,36 @@ def is_healthy(path: Path, timeout_s: float = 2.0) -> bool:
         return False
 
 
+_CREDENTIALS = struct.Struct("3i")
+"""Process, user and group of who listens: `SO_PEERCRED` in unix(7)."""
+
+
 class _Connection(http.client.HTTPConnection):
     def __init__(self, path: Path, timeout_s: float) -> None:
         super().__init__("localhost", timeout=timeout_s)
         self._path, self._timeout_s = path, timeout_s
         self.sock: socket.socket | None = None
+        self._worker = 0
 
     def connect(self) -> None:
         if self.sock is None:
             self.sock = connect(self._path, self._timeout_s)
+            size = _CREDENTIALS.size
+            who = self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            self._worker = _CREDENTIALS.unpack(who)[0]
+
+    def wait_for_its_end(self) -> None:
+        """See a dying worker out: until then its socket takes requests that nobody will read."""
+        try:
+            process = os.pidfd_open(self._worker)
+        except OSError:
+            return
+        try:
+            ended = select.poll()
+            ended.register(process, select.POLLIN)
+            ended.poll(DYING_MS)
+        finally:
+            os.close(process)
 
     def wait_until(self, deadline: float) -> None:
         """Let reading end at `deadline`."""
