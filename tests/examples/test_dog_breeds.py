@@ -1,4 +1,4 @@
-"""The example notebook, cell by cell, with the official SDK 2.x."""
+"""The example: the notebook, cell by cell, with the official SDK 2.x, and the script with 3.x."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ for module in ("sagemaker", "sqlalchemy", "nbclient", "ipykernel"):
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "dog_breeds"
 BREEDS = ("001.Affenpinscher", "002.Afghan_hound", "003.Airedale_terrier")
 EACH = {"train": 4, "valid": 2, "test": 2}
+RULES = ("VanishingGradient", "Overfit", "Overtraining", "PoorWeightInitialization")
+SAVED = """
+import sys
+from smdebug.core.modes import ModeKeys
+from smdebug.trials import create_trial
+
+loss = create_trial(sys.argv[1]).tensor("CrossEntropyLoss_output_0")
+print(len(loss.steps(mode=ModeKeys.TRAIN)), len(loss.steps(mode=ModeKeys.EVAL)))
+"""
 
 
 @pytest.fixture
@@ -57,6 +66,18 @@ def environment(tmp_path: Path, dogs: Path, weights: Path) -> Iterator[Mapping[s
     houndsight(["down"], variables)
 
 
+@pytest.fixture
+def client(tmp_path: Path) -> Path:
+    """The Python of an environment with the SDK 3.x, which knows nothing of Houndsight."""
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "client"], check=True)
+    python = tmp_path / "client" / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    done = subprocess.run([*install, "sagemaker>=3,<4"], capture_output=True, text=True)
+    if done.returncode != 0:
+        pytest.skip("pip could not install the SDK 3.x (sagemaker>=3,<4)")
+    return python
+
+
 def houndsight(words: list[str], environment: Mapping[str, str], cwd: Path | None = None) -> str:
     command = [sys.executable, "-m", "houndsight", *words]
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
@@ -72,6 +93,15 @@ def outputs(notebook: Path) -> str:
     return "\n".join("".join(text) for text in texts)
 
 
+def assert_answered_and_cleaned_up(told: str, environment: Mapping[str, str]) -> None:
+    # Once for a photo's bytes, once for the URL of the same photo.
+    assert told.count("'breed': 'x'".replace("x", BREEDS[0])) == 2
+    listed = houndsight(["jobs"], environment)
+    assert listed.count("Completed") >= 6
+    assert "Failed" not in listed
+    assert "InService" not in houndsight(["endpoints"], environment)
+
+
 def test_the_notebook_runs_from_upload_to_delete_endpoint(
     tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
@@ -80,15 +110,30 @@ def test_the_notebook_runs_from_upload_to_delete_endpoint(
     name = "train_and_deploy.ipynb"
     houndsight(["notebook", "--execute", name, "--output", "done.ipynb"], environment, place)
     told = outputs(place / "done.ipynb")
-    for rule in ("VanishingGradient", "Overfit", "Overtraining", "PoorWeightInitialization"):
-        assert f"{rule}: " in told
+    assert all(f"{rule}: " in told for rule in RULES)
     assert "CrossEntropyLoss_output_0" in told
     assert "TRAIN: " in told
     assert "EVAL: " in told
     assert "profiler-report.html" in told
-    # Once for a photo's bytes, once for the URL of the same photo.
-    assert told.count("'breed': 'x'".replace("x", BREEDS[0])) == 2
-    listed = houndsight(["jobs"], environment)
-    assert listed.count("Completed") >= 6
-    assert "Failed" not in listed
-    assert "InService" not in houndsight(["endpoints"], environment)
+    assert_answered_and_cleaned_up(told, environment)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_script_runs_from_upload_to_delete_endpoint_with_the_sdk_3(
+    tmp_path: Path, client: Path, environment: Mapping[str, str]
+) -> None:
+    place = tmp_path / "example"
+    shutil.copytree(EXAMPLE, place)
+    command = ["exec", "--", str(client), "train_and_deploy_v3.py"]
+    told = houndsight(command, environment, place)
+    assert all(f"{rule}: " in told for rule in RULES)
+    assert "Training Loss: " in told
+    assert "Testing Loss: " in told
+    assert "profiler-report.html" in told
+    saved = told.split("Saved tensors: ")[1].split()[0]
+    reader = ["exec", "--", sys.executable, "-c", SAVED, saved]
+    train, evaluation = houndsight(reader, environment).split()[-2:]
+    assert int(train) > 0
+    assert int(evaluation) > 0
+    assert_answered_and_cleaned_up(told, environment)
