@@ -33,6 +33,7 @@ THREADS = {"wait": 64, "invoke": 64, "answer": 32}
 PATIENCE_S = 45.0
 """Below the 60 s that botocore waits for an answer."""
 BODY_TIMEOUT_S = 120.0
+FORM_LIMIT = 8 * 1024 * 1024
 SERVICES = (
     ("houndsight.aws.sagemaker", "SageMakerService"),
     ("houndsight.aws.runtime", "RuntimeService"),
@@ -145,7 +146,9 @@ class ControlPlane:
     async def _routed(self, incoming: Incoming, receive: Receive) -> tuple[Incoming, Route]:
         """The service that is meant, and the request with its body."""
         form = incoming.headers.get("content-type", "").startswith("application/x-www-form")
-        limit = 8 * 1024 * 1024 if form else self._dispatcher.route(incoming).body_limit
+        # Of a form the body says what is asked.
+        route = None if form else self._dispatcher.route(incoming)
+        limit = FORM_LIMIT if route is None else route.body_limit
         body = await _read_body(receive, incoming, limit)
         whole = Incoming(
             method=incoming.method,
@@ -154,7 +157,7 @@ class ControlPlane:
             headers=incoming.headers,
             body=body,
         )
-        return whole, self._dispatcher.route(whole)
+        return whole, route or self._dispatcher.route(whole)
 
     async def _answer(self, route: Route, incoming: Incoming) -> Outgoing:
         kind = _kind(route, incoming)

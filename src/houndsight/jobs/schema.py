@@ -117,4 +117,6 @@ def _on_connect(connection: sqlite3.Connection, _: Any) -> None:
 def _on_begin(connection: sa.Connection) -> None:
     """A transaction that will write takes the lock first: reading before it would be in vain."""
     writes = connection.get_execution_options().get("writes", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    # None: a single read, which is whole by itself.
+    if writes is not None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -60,6 +60,7 @@ class JobStore:
         self._engine = connect(database)
         prepare(self._engine)
         self._reader = self._engine.execution_options(writes=False)
+        self._one_read = self._engine.execution_options(writes=None)
         self._changed = threading.Condition()
         self._changes = 0
 
@@ -94,7 +95,7 @@ class JobStore:
         Raises:
             NotFoundError: there is none.
         """
-        with self._reader.connect() as connection:
+        with self._one_read.connect() as connection:
             return _record(self._find(connection, kind, name))
 
     def update(
