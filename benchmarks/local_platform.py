@@ -18,6 +18,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import shlex
 import shutil
 import statistics
@@ -265,7 +266,8 @@ def timed(plane: Plane, code: str) -> list[float]:
             text=True,
             check=True,
         )
-    return [float(x.split()[1]) for x in done.stdout.splitlines() if x.startswith("TOOK ")]
+    # The SDK's marks of progress may stand before it on the line.
+    return [float(seconds) for seconds in re.findall(r"TOOK ([0-9.]+)", done.stdout)]
 
 
 def notebook(photos: int = 200) -> list[Row]:
@@ -463,7 +465,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", choices=list(MEASURES), default=list(MEASURES))
-    rows = [row for name in parser.parse_args().only for row in MEASURES[name]()]
+    rows: list[Row] = []
+    for name in parser.parse_args().only:
+        rows += (found := MEASURES[name]())
+        for row in found:
+            print(*row.cells(), sep="; ", file=sys.stderr, flush=True)
     print(f"{machine()}; median and range.\n")
     print(Table(("figure", "measured", "goal", ""), [row.cells() for row in rows]))
 
