@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,22 @@ from houndsight.jobs.store import JobStore, Record
 JOB = Kind.TRAINING_JOB
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Path | str:
+    if request.param == "sqlite":
+        return tmp_path / "jobs.sqlite"
+    return str(request.getfixturevalue("postgresql_database"))
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> JobStore:
+def store(database: Path | str) -> Iterator[JobStore]:
+    store = JobStore(database)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def sqlite_store(tmp_path: Path) -> JobStore:
     return JobStore(tmp_path / "jobs.sqlite")
 
 
@@ -41,11 +56,18 @@ def names(store: JobStore, limit: int = 100, **filters: object) -> list[str]:
             return found
 
 
-def test_what_was_added_is_found_by_another_process_too(tmp_path: Path, store: JobStore) -> None:
+def test_what_was_added_is_found_by_another_process_too(
+    database: Path | str, store: JobStore
+) -> None:
     added = store.add(
         record("a", request={"n": 1}, detail={"x": [2]}, parent="tuner", handle={"pid": 3})
     )
-    assert JobStore(tmp_path / "jobs.sqlite").get(JOB, "a") == added
+    other = JobStore(database)
+    assert other.get(JOB, "a") == added
+    other.close()
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path: Path, sqlite_store: JobStore) -> None:
     assert stat.S_IMODE((tmp_path / "jobs.sqlite").stat().st_mode) == 0o600
 
 
@@ -108,7 +130,7 @@ def test_listings_are_filtered(store: JobStore) -> None:
     assert store.count(JOB) == {"Failed": 1, "InProgress": 3}
 
 
-def test_a_page_of_ten_thousand_reads_only_itself(tmp_path: Path, store: JobStore) -> None:
+def test_a_page_of_ten_thousand_reads_only_itself(tmp_path: Path, sqlite_store: JobStore) -> None:
     rows = [
         (JOB.value, f"job-{n:05d}", "arn", "Completed", float(n // 10), 0.0, "", "{}", "{}")
         for n in range(10_000)
@@ -117,7 +139,7 @@ def test_a_page_of_ten_thousand_reads_only_itself(tmp_path: Path, store: JobStor
         columns = "kind, name, arn, status, created, modified, parent, request, detail"
         database.executemany(f"INSERT INTO records ({columns}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
     database.close()
-    assert names(store, limit=1000, descending=True) == [row[1] for row in reversed(rows)]
+    assert names(sqlite_store, limit=1000, descending=True) == [row[1] for row in reversed(rows)]
     with sqlite3.connect(tmp_path / "jobs.sqlite") as database:
         plan = database.execute(
             "EXPLAIN QUERY PLAN SELECT * FROM records WHERE kind='training-job' AND"
@@ -182,8 +204,8 @@ def test_many_threads_update_without_losing_any(store: JobStore) -> None:
     assert all(store.get(JOB, f"job-{n}").detail == {"count": 9} for n in range(4))
 
 
-def test_a_newer_database_is_refused(tmp_path: Path, store: JobStore) -> None:
-    store.close()
+def test_a_newer_database_is_refused(tmp_path: Path, sqlite_store: JobStore) -> None:
+    sqlite_store.close()
     with sqlite3.connect(tmp_path / "jobs.sqlite") as database:
         database.execute("UPDATE houndsight_schema SET version = 99")
     database.close()
