@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import botocore.session
 import pytest
 import yaml
 
@@ -46,6 +47,13 @@ def test_a_shell_that_evaluates_the_lines_has_the_variables(tmp_path: Path, shel
     for name, value in environment.values.items():  # type: ignore[attr-defined]
         assert values[name] == value
     assert not values.keys() & {"AWS_PROFILE", "AWS_SESSION_TOKEN"}
+
+
+def test_a_store_of_ones_own_does_not_get_what_is_meant_for_the_platform(tmp_path: Path) -> None:
+    for service in ("s3", "sts", "iam", "logs", "cloudwatch", "sagemaker", "sagemaker-runtime"):
+        model = botocore.session.Session().get_service_model(service)
+        name = f"AWS_ENDPOINT_URL_{str(model.service_id).upper().replace(' ', '_')}"
+        assert name in made(tmp_path).unset  # type: ignore[attr-defined]
 
 
 def test_lists_are_kept_and_not_grown_twice(tmp_path: Path) -> None:

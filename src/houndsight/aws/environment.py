@@ -22,12 +22,19 @@ COMPAT_PATH = Path(houndsight.__file__).absolute().parent / "compat" / "path"
 """The folder with `sitecustomize.py` and `smdebug`."""
 IN_THE_WAY = (
     "AWS_DEFAULT_PROFILE",
+    "AWS_ENDPOINT_URL_CLOUDWATCH",
+    "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
+    "AWS_ENDPOINT_URL_IAM",
+    "AWS_ENDPOINT_URL_S3",
+    "AWS_ENDPOINT_URL_SAGEMAKER",
+    "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME",
+    "AWS_ENDPOINT_URL_STS",
     "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
     "AWS_PROFILE",
     "AWS_SECURITY_TOKEN",
     "AWS_SESSION_TOKEN",
 )
-"""Variables of a real account that would win over ours, or spoil the signature."""
+"""Variables of another account or store that would win over ours, or spoil the signature."""
 NO_TELEMETRY = """\
 SchemaVersion: '1.0'
 SageMaker:
