@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import sqlite3
 import stat
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from houndsight.errors import HoundsightError, SettingError
@@ -150,7 +151,13 @@ def test_a_page_of_ten_thousand_reads_only_itself(tmp_path: Path, sqlite_store: 
     assert len(plan) == 1  # no sorting
 
 
+def token_of(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
 @given(st.text())
+@example(token_of("[" * 6_000))
+@example(token_of('["CreationTime", false, [1.0, "\\ud800"]]'))
 def test_a_wrong_token_is_said_to_be_one(token: str) -> None:
     with pytest.raises(JobsError, match="list from the start"):
         read_token(Query("CreationTime", False), token)

@@ -118,7 +118,8 @@ def _claim_of_query(raw_query: str) -> Claim:
         raise _malformed(f"X-Amz-Algorithm must be {ALGORITHM}")
     try:
         expires = values.get("X-Amz-Expires", "900")
-        if not expires.isascii() or not expires.isdigit() or not 0 < int(expires[:9]) <= LONGEST_S:
+        is_number = expires.isascii() and expires.isdigit() and len(expires) < 10
+        if not is_number or not 0 < int(expires) <= LONGEST_S:
             raise _malformed(f"X-Amz-Expires must lie between 1 and {LONGEST_S} seconds")
         return _claim(
             values["X-Amz-Credential"],

@@ -87,7 +87,8 @@ def read_token(query: Query, token: str) -> list[Any]:
         sort_by, descending, key = json.loads(base64.urlsafe_b64decode(token.encode()))
         kinds = [float if isinstance(c.type, sa.Float) else str for c in query.columns]
         whole = [type(part) for part in key] == kinds
-    except (ValueError, TypeError, binascii.Error) as error:
+        "".join(map(str, key)).encode()  # half a surrogate pair is nothing that a database takes
+    except (ValueError, TypeError, RecursionError, binascii.Error) as error:
         raise JobsError(
             "The token to continue the listing is damaged: list from the start."
         ) from error
