@@ -132,6 +132,31 @@ def test_many_parts_at_once(store: ObjectStore) -> None:
     assert read(store, "k") == b"".join(bodies.values())
 
 
+def test_a_part_that_comes_too_late_holds_no_file_open(store: ObjectStore) -> None:
+    upload = begin(store)
+    send(store, upload, 1, b"a" * 10)
+    known = store.uploads.get("bucket", "k", upload.id)
+    store.uploads.abort(known)
+    for _ in range(3):  # it was found just before it was aborted
+        with pytest.raises(ObjectError, match="upload does not exist"):
+            store.uploads.part_writer(known, 2, 10)
+    name = store.blobs.path(known.blob).name
+    opened = [entry.resolve().name for entry in Path("/proc/self/fd").iterdir()]
+    assert not [file for file in opened if file.startswith(name)]
+
+
+def test_a_part_longer_than_announced_does_not_reach_into_the_next(store: ObjectStore) -> None:
+    upload = begin(store)
+    tags = {2: send(store, upload, 2, b"b" * 10)}
+    known = store.uploads.get("bucket", "k", upload.id)
+    writer = store.uploads.part_writer(known, 1, 10)
+    with writer, pytest.raises(ObjectError, match="longer than"):
+        writer.write(b"x" * 15)
+    tags[1] = send(store, upload, 1, b"a" * 10)
+    complete(store, upload, tags)
+    assert read(store, "k") == b"a" * 10 + b"b" * 10
+
+
 @settings(max_examples=25)
 @given(
     sent=st.lists(

@@ -36,8 +36,23 @@ FICLONE = 0x40049409
 class BlobWriter:
     """Writes one file, or one stretch of it. Use as a context: what is not kept is deleted."""
 
-    def __init__(self, descriptor: int, path: Path, *, offset: int = 0, shared: bool = False):
+    def __init__(
+        self,
+        descriptor: int,
+        path: Path,
+        *,
+        offset: int = 0,
+        shared: bool = False,
+        room: int | None = None,
+    ) -> None:
+        """Write into an open file.
+
+        Args:
+            shared: others write into it, too.
+            room: so many bytes are this writer's; behind them begins somebody else's stretch.
+        """
         self.descriptor, self.path, self.offset, self.shared = descriptor, path, offset, shared
+        self._room = room
         self.size = 0
         self._digest = hashlib.md5(usedforsecurity=False)
         self._kept = False
@@ -53,7 +68,17 @@ class BlobWriter:
         return self._digest.hexdigest()
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append."""
+        """Append.
+
+        Raises:
+            ObjectError: IncompleteBody: there is no room for it; InsufficientStorage.
+        """
+        if self._room is not None and self.size + len(data) > self._room:
+            raise ObjectError(
+                "IncompleteBody",
+                f"The part is longer than the {self._room} bytes that belong to it: send as many as"
+                " x-amz-decoded-content-length says.",
+            )
         self._digest.update(data)
         view = memoryview(data)
         with disk_errors():

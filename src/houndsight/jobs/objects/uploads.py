@@ -182,11 +182,17 @@ class Uploads:
             return None
         offset = (number - 1) * part_size
         descriptor = self._blobs.open_shared(upload.blob)
-        if not lock_range(descriptor, offset, part_size) or self._has_part(upload, number):
+        try:
+            is_free = lock_range(descriptor, offset, part_size)
+            is_free = is_free and not self._has_part(upload, number)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if not is_free:
             os.close(descriptor)
             return None
         path = self._blobs.path(upload.blob)
-        return BlobWriter(descriptor, path, offset=offset, shared=True)
+        return BlobWriter(descriptor, path, offset=offset, shared=True, room=part_size)
 
     def _settle_part_size(self, upload: UploadInfo, size: int) -> int:
         def settle(db: sqlite3.Connection) -> int:
