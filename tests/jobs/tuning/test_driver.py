@@ -160,6 +160,23 @@ def test_a_metric_that_is_never_printed_is_explained(
     assert len(progress.failure_reason) <= 1_024
 
 
+@pytest.mark.timeout(60)
+def test_an_expression_that_takes_for_ever_holds_nobody_up(
+    jobs: Any, tune: Callable[..., Any], make_request: Callable[..., Any]
+) -> None:
+    request = make_request(jobs=1, parallel=1)
+    algorithm = request["TrainingJobDefinition"]["AlgorithmSpecification"]
+    algorithm["MetricDefinitions"][0]["Regex"] = "(x+x+)+y"
+
+    def script(jobs: Any, name: str) -> None:
+        jobs.lines[name] = ["x" * 60]
+        jobs.end(name)
+
+    progress = tune(request=request).run(script)
+    assert progress.state == TuningState.FAILED
+    assert "avoid repeats within repeats" in progress.failure_reason
+
+
 def test_reaching_the_target_stops_the_rest(jobs: Any, tune: Callable[..., Any]) -> None:
     tuning = tune(
         jobs=20, parallel=3, TuningJobCompletionCriteria={"TargetObjectiveMetricValue": 0.2}

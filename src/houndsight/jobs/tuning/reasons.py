@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 
 from houndsight.jobs.status import JobState
+from houndsight.jobs.tuning.hints import LONGEST_LINE, hint
 from houndsight.jobs.tuning.plan import Definition, Plan
 from houndsight.jobs.tuning.trials import JobTrial
 
@@ -17,7 +17,6 @@ LogTail = Callable[[str], Sequence[str]]
 LONGEST = 1_024
 """Longest `FailureReason` that the API passes on."""
 SHOWN_LINES = 6
-LONGEST_LINE = 120
 
 
 def failure_reason(plan: Plan, trials: Sequence[JobTrial], log_tail: LogTail) -> str:
@@ -55,28 +54,12 @@ def _no_metric(
     if failed:
         said += f" {len(failed)} of them failed."
     lines = [line for line in log_tail(trial.name) if line.strip()]
-    hint = _hint(definition.regex, lines)
-    said += f" {hint}" if hint else ""
+    guess = hint(definition.regex, lines)
+    said += f" {guess}" if guess else ""
     if not lines:
         return _cut(f"{said} The log of {trial.name} is empty.")
     shown = "\n".join(line.rstrip()[:LONGEST_LINE] for line in lines[-SHOWN_LINES:])
     return _cut(f"{said} The log of {trial.name} ends:\n{shown}")
-
-
-def _hint(regex: str, lines: Sequence[str]) -> str:
-    """What is probably wrong with the regular expression."""
-    pattern = re.compile(regex)
-    if pattern.groups == 0:
-        return "It has no group: put the number's part in parentheses."
-    for line in reversed(lines):
-        found = pattern.search(line)
-        if found is not None:
-            return f"It matches, but its group is {found[1]!r}, which is no finite number."
-    loose = re.compile(re.sub(r"(?<!\\) +", r"\\s*", regex), re.IGNORECASE)
-    for line in reversed(lines):
-        if loose.search(line):
-            return f"But for case or spaces it would match: {line.strip()[:LONGEST_LINE]!r}."
-    return ""
 
 
 def _cut(text: str) -> str:
