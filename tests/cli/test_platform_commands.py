@@ -6,20 +6,27 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import nbformat
 import pytest
 
+from houndsight.jobs.layout import PlatformHome
+from houndsight.jobs.states import Kind
+from houndsight.jobs.status import JobState, JobStatus
+from houndsight.jobs.store import JobStore, Record
+
 WHO = "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])"
 
 
-def houndsight(*arguments: str, home: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+def houndsight(
+    *arguments: str, home: Path, check: bool = True, shell: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     return subprocess.run(
         [sys.executable, "-m", "houndsight", *arguments],
-        env={**kept, "HOUNDSIGHT_HOME": str(home)},
+        env={**kept, "HOUNDSIGHT_HOME": str(home), **(shell or {})},
         capture_output=True,
         text=True,
         check=check,
@@ -120,6 +127,37 @@ def test_a_cell_that_fails_is_named_and_what_ran_is_kept(home: Path, tmp_path: P
         "notebook", "--execute", str(tmp_path / "broken.ipynb"), home=home, check=False
     )
     assert "is no notebook" in broken.stderr
+
+
+def test_where_the_outputs_cannot_go_is_said_before_a_cell_runs(home: Path, tmp_path: Path) -> None:
+    file = write_notebook(tmp_path / "n.ipynb", "open('ran', 'w').close()")
+    for output in (tmp_path / "none" / "out.ipynb", tmp_path):
+        ended = houndsight(
+            "notebook", "--execute", str(file), "-o", str(output), home=home, check=False
+        )
+        assert f"{output} cannot be written: name a file" in ended.stderr
+        assert "Traceback" not in ended.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_job_is_stopped_whatever_the_shell_says_of_another_account(home: Path) -> None:
+    status = JobStatus().moved(JobState.PENDING, "", 1.0)
+    store = JobStore(PlatformHome(home / "platform").database)
+    detail = {**status.to_json(), "hosts": ["algo-1"]}
+    store.add(
+        Record(kind=Kind.TRAINING_JOB, name="waits", arn="a", status="InProgress", detail=detail)
+    )
+    shell = {
+        "AWS_PROFILE": "no-such-profile",
+        "AWS_ENDPOINT_URL_SAGEMAKER": "http://127.0.0.1:9",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+        "NO_PROXY": "",
+        "no_proxy": "",
+    }
+    assert "waits is stopping" in houndsight("stop", "waits", home=home, shell=shell).stdout
+    assert store.get(Kind.TRAINING_JOB, "waits").status == "Stopping"
+    store.close()
 
 
 def test_keys_are_added_listed_and_removed(home: Path) -> None:

@@ -39,6 +39,8 @@ def notebook(
         raise HoundsightError("--execute needs a notebook: houndsight notebook --execute FILE.")
     if not execute and (output is not None or timeout is not None):
         raise HoundsightError("--output and --timeout go with --execute.")
+    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+        raise HoundsightError(f"{output} cannot be written: name a file in a folder that is there.")
     environ = running_environment().applied(os.environ)
     # What cells call with ! is this Python's pip and aws, as in the kernel.
     here = str(Path(sys.executable).parent)
@@ -55,6 +57,9 @@ def _open(file: Path | None, environ: dict[str, str]) -> None:
     if importlib.util.find_spec("jupyterlab") is None:
         raise MissingExtraError("houndsight notebook", "notebook")
     arguments = [sys.executable, "-m", "jupyterlab", *([str(file)] if file is not None else [])]
+    if os.geteuid() == 0:
+        # Jupyter refuses root its service otherwise, and what jobs do is done as root anyway.
+        arguments.append("--allow-root")
     sys.stdout.flush()
     os.execve(sys.executable, arguments, environ)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from houndsight.cli.platform import home, running
+from houndsight.cli.platform import home, running_environment
 from houndsight.cli.records import as_it_stands, find_record, open_store
 
 if TYPE_CHECKING:
@@ -46,24 +47,20 @@ def _stop(place: PlatformHome, record: Record) -> None:
         # Its supervisor outlives the control plane and reads the request itself.
         LocalEngine(place).stop(record.handle)
         return
-    _ask(place, running(place).address, record)
+    _ask(record)
 
 
-def _ask(place: PlatformHome, address: str, record: Record) -> None:
+def _ask(record: Record) -> None:
     import botocore.exceptions
     import botocore.session
 
-    from houndsight.aws.keys import KeyRing
     from houndsight.errors import HoundsightError
 
-    key = KeyRing(place.keys).first()
-    client = botocore.session.Session().create_client(
-        "sagemaker",
-        region_name="us-east-1",
-        endpoint_url=address,
-        aws_access_key_id=key.access_key,
-        aws_secret_access_key=key.secret,
-    )
+    # As for scripts: no profile and no proxy of the person's own stands in the way.
+    environ = running_environment().applied(os.environ)
+    os.environ.clear()
+    os.environ.update(environ)
+    client = botocore.session.Session().create_client("sagemaker")
     operation, parameter = OPERATIONS[record.kind.value]
     try:
         getattr(client, operation)(**{parameter: record.name})
