@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from houndsight.aws import server
 from houndsight.aws.server import (
     Listening,
     Options,
@@ -61,6 +65,38 @@ def test_it_starts_is_found_dies_and_starts_at_the_same_address(home: PlatformHo
     assert stop(home) == second
     assert stop(home) is None
     assert last_port(home) == second.port
+
+
+def test_a_process_that_has_a_dead_ones_number_is_left_alone(
+    home: PlatformHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new one holds the lock already, and has not yet said who it is."""
+    monkeypatch.setattr(server, "STOP_S", 0.2)
+    home.root.mkdir(parents=True)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as innocent:
+        before = {"address": "http://127.0.0.1:1", "port": 1, "pid": innocent.pid}
+        home.server.write_text(json.dumps({**before, "start_time": 1, "boot_id": "another"}))
+        home.lock.write_text(str(innocent.pid))
+        with home.lock.open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            with pytest.raises(HoundsightError, match="does not end"):
+                stop(home)
+        assert innocent.poll() is None
+        innocent.communicate(b"\n")
+    assert innocent.returncode == 0
+
+
+def test_folders_named_relative_to_the_persons_stay_what_they_were(
+    home: PlatformHome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOUNDSIGHT_WEIGHTS", "weights")
+    monkeypatch.setenv("HOUNDSIGHT_CACHE", "../cache")
+    running = start(home, Options(port=0))
+    told = Path(f"/proc/{running.pid}/environ").read_bytes().decode().split("\0")
+    assert f"HOUNDSIGHT_WEIGHTS={tmp_path / 'weights'}" in told
+    assert f"HOUNDSIGHT_CACHE={tmp_path / '../cache'}" in told
+    stop(home)
 
 
 def test_two_that_start_at_once_end_as_one(home: PlatformHome) -> None:

@@ -7,7 +7,6 @@ port and shells whose environment names it go on working.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import fcntl
 import json
@@ -20,7 +19,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,8 @@ from houndsight.aws.hosts import HEALTH, AllowedHosts, is_loopback
 from houndsight.errors import HoundsightError, RunLockedError, SettingError
 from houndsight.files import write_atomic
 from houndsight.jobs.layout import PlatformHome
+from houndsight.jobs.local.processes import send
+from houndsight.jobs.local.stub import identity
 
 __all__ = ["Listening", "Options", "find_running", "last_port", "serve", "start", "stop"]
 
@@ -38,6 +39,8 @@ DEFAULT_PORT = 8765
 START_S = 60.0
 STOP_S = 20.0
 LONGEST_LOG = 5_000_000
+FOLDERS = ("HOUNDSIGHT_CACHE", "HOUNDSIGHT_HOME", "HOUNDSIGHT_WEIGHTS", "TORCH_HOME")
+"""Variables that name a folder, which may be relative to the person's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,9 @@ class Listening:
     pid: int
     host: str = "127.0.0.1"
     insecure: bool = False
+    start_time: int = 0
+    """With `boot_id`, what tells it from a later process of its number."""
+    boot_id: str = ""
 
 
 def find_running(home: PlatformHome) -> Listening | None:
@@ -118,7 +124,7 @@ def start(home: PlatformHome, options: Options) -> Listening:
             stderr=said,
             start_new_session=True,
             cwd=home.root,
-            env={**os.environ, "HOUNDSIGHT_HOME": str(home.root.parent.absolute())},
+            env={**_settled(os.environ), "HOUNDSIGHT_HOME": str(home.root.parent.absolute())},
         )
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
@@ -144,8 +150,8 @@ def stop(home: PlatformHome) -> Listening | None:
     if running is None:
         return None
     for number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, 5.0)):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(running.pid, number)
+        # Not by its number alone: while another one begins, the files still name a dead one's.
+        send(dataclasses.asdict(running), number)
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             if find_running(home) is None:
@@ -177,6 +183,7 @@ def serve(
     logging.basicConfig(
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    os.environ.update(_settled(os.environ))
     home.root.mkdir(parents=True, exist_ok=True)
     with _locked(home), _listen(home, options) as listener:
         _serve(home, options, listener, ready)
@@ -198,9 +205,9 @@ def _serve(
     listening = Listening(
         address=f"http://{_reached_at(options.host)}:{port}",
         port=port,
-        pid=os.getpid(),
         host=options.host,
         insecure=options.insecure,
+        **identity(os.getpid()),
     )
     platform = build_platform(home)
     platform.address = listening.address
@@ -307,6 +314,12 @@ def _arguments(options: Options) -> list[str]:
     for name in options.allow_hosts:
         arguments += ["--allow-host", name]
     return [*arguments, "--insecure"] if options.insecure else arguments
+
+
+def _settled(environ: Mapping[str, str]) -> dict[str, str]:
+    """With absolute folders: this process, its supervisors and their jobs work in others."""
+    named = {name: environ[name] for name in FOLDERS if environ.get(name)}
+    return {**environ, **{k: str(Path(v).expanduser().absolute()) for k, v in named.items()}}
 
 
 def _turn_log(home: PlatformHome) -> None:
