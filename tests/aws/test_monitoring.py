@@ -52,6 +52,15 @@ def test_values_are_gathered_by_minute(plane: Plane, job: str) -> None:
     assert answer["Label"] == "loss"
 
 
+def test_values_that_are_no_numbers_are_left_out(plane: Plane) -> None:
+    values = (float("inf"), float("-inf"), float("nan"), 3.0)
+    add_job(plane.platform, "diverged", {})
+    rows = [row("loss", value, at) for at, value in enumerate(values)]
+    add_metrics(plane.platform, "diverged", [{**r, "value": str(r["value"])} for r in rows])
+    answer = plane.client("cloudwatch").get_metric_statistics(**asked("diverged"))
+    assert [point["Average"] for point in answer["Datapoints"]] == [3.0]
+
+
 def test_a_start_within_a_minute_counts_the_whole_minute(plane: Plane, job: str) -> None:
     answer = plane.client("cloudwatch").get_metric_statistics(
         **asked(job, StartTime=START + timedelta(seconds=30), EndTime=START + timedelta(seconds=51))

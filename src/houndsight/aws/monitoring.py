@@ -131,7 +131,8 @@ class MonitoringService(Service):
         return [
             (float(row["time"]), float(row["value"]))
             for row in self._rows(named[DIMENSION])
-            if row["name"] == metric
+            # CloudWatch takes no others either, and what they sum up to is no number.
+            if row["name"] == metric and math.isfinite(row["value"])
         ]
 
     def _rows(self, job: str) -> list[dict[str, Any]]:
