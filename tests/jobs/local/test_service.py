@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import stat
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -147,6 +148,14 @@ def test_a_restarted_platform_finds_its_jobs(tmp_path: Path) -> None:
     assert wait_ended(after, "running").state == JobState.STOPPED
     assert wait_ended(after, "waiting").state == JobState.COMPLETED
     end(after)
+
+
+def test_nobody_else_reads_a_jobs_environment(service: JobService) -> None:
+    spec = make_spec("job", "print('ran')", environment={"WANDB_API_KEY": "secret"})
+    service.create_training_job(spec, {})
+    wait_ended(service, "job")
+    folders = service.home.training_job("job").path.parent
+    assert stat.S_IMODE(folders.stat().st_mode) == 0o700
 
 
 def test_a_folder_of_a_lost_store_is_not_taken_for_the_jobs(service: JobService) -> None:

@@ -86,7 +86,9 @@ class LocalEngine(Engine):
 
     def start(self, spec: TrainingSpec, folder: JobFolder, allotment: Allotment) -> Handle:
         """Write the job's folder and start its supervisor; a second call finds the first's job."""
-        folder.path.mkdir(parents=True, exist_ok=True)
+        # For the owner's eyes: environments hold secrets.
+        folder.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.path.mkdir(exist_ok=True)
         if not folder.spec.exists():
             self._grant(spec, allotment).write(folder.allotment)
             # Written last: a folder with a specification is whole.
