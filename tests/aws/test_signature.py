@@ -207,6 +207,13 @@ def test_nobody_is_let_in_unless_insecure(keys: KeyRing) -> None:
     assert open_to_all.verify("GET", "/", "", {"authorization": "Basic eA=="}).access_key == ""
 
 
+def test_a_web_page_is_not_let_in_where_nothing_is_checked(keys: KeyRing) -> None:
+    headers = {"host": "127.0.0.1", "origin": "https://elsewhere.example"}
+    with pytest.raises(AwsError, match=r"from a web page .* without --insecure"):
+        Verifier(keys, insecure=True).verify("POST", "/bucket", "delete", headers)
+    Verifier(keys).verify(**signed(keys, headers=headers))  # who has a key may be a page's script
+
+
 @pytest.mark.parametrize(
     "authorization",
     [

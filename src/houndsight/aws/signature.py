@@ -202,6 +202,14 @@ class Verifier:
             AwsError: AccessDenied, AuthorizationHeaderMalformed, InvalidAccessKeyId,
                 SignatureDoesNotMatch, RequestTimeTooSkewed … with S3's codes.
         """
+        if self.insecure and "origin" in headers:
+            # Some requests a browser sends for any page; signatures are what else refuses them.
+            raise AwsError(
+                "AccessDenied",
+                f"The request comes from a web page ({headers['origin'][:100]}), and signatures are"
+                " not checked here: start the platform without --insecure.",
+                status=403,
+            )
         if allow_v2 and is_presigned_v2(raw_query) and not self.insecure:
             return self._verify_v2(method, raw_path, raw_query, headers)
         try:
