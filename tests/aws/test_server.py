@@ -86,6 +86,16 @@ def test_a_process_that_has_a_dead_ones_number_is_left_alone(
     assert innocent.returncode == 0
 
 
+def test_one_that_an_earlier_version_started_is_stopped(home: PlatformHome) -> None:
+    first = start(home, Options(port=0))
+    row = json.loads(home.server.read_bytes())
+    del row["start_time"], row["boot_id"]
+    home.server.write_text(json.dumps(row))
+    ended = stop(home)
+    assert ended is not None
+    assert ended.pid == first.pid
+
+
 def test_folders_named_relative_to_the_persons_stay_what_they_were(
     home: PlatformHome, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from houndsight.aws.hosts import HEALTH, AllowedHosts, is_loopback
 from houndsight.errors import HoundsightError, RunLockedError, SettingError
@@ -150,14 +150,19 @@ def stop(home: PlatformHome) -> Listening | None:
     if running is None:
         return None
     for number, patience_s in ((signal.SIGTERM, STOP_S), (signal.SIGKILL, 5.0)):
-        # Not by its number alone: while another one begins, the files still name a dead one's.
-        send(dataclasses.asdict(running), number)
+        send(_process_of(running), number)
         deadline = time.monotonic() + patience_s
         while time.monotonic() < deadline:
             if find_running(home) is None:
                 return running
             time.sleep(0.05)
     raise HoundsightError(f"Process {running.pid} does not end: kill it by hand.")
+
+
+def _process_of(running: Listening) -> Mapping[str, Any]:
+    """Not its number alone: while another one begins, the files still name a dead one's."""
+    # Earlier versions did not tell more.
+    return dataclasses.asdict(running) if running.start_time else identity(running.pid)
 
 
 def answers(running: Listening) -> bool:
