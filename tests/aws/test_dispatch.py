@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from houndsight.aws.app import services_of
+from houndsight.aws.app import make_app, services_of
 from houndsight.aws.hosts import AllowedHosts
 from houndsight.aws.service import AwsError, Call, Service, operation
 from houndsight.errors import HoundsightError
@@ -58,6 +60,21 @@ class Failing(Service):
     @operation("GetFederationToken")
     def answer(self, call: Call) -> Mapping[str, Any]:
         return {"Credentials": {"Expiration": "never"}}
+
+
+class Slow(Service):
+    """Answers when it is let."""
+
+    name = "sts"
+
+    def __init__(self) -> None:
+        self.begun, self.let = threading.Event(), threading.Event()
+
+    @operation("GetCallerIdentity")
+    def wait(self, call: Call) -> Mapping[str, Any]:
+        self.begun.set()
+        self.let.wait(60)
+        return {}
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +229,31 @@ def test_what_fails_inside_is_told_with_its_cause(
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
     with pytest.raises(ClientError, match="InternalFailure"):
         client.get_federation_token(Name="ab")
+
+
+def test_who_still_waits_when_the_platform_ends_is_told_so(tmp_path: Path) -> None:
+    service, sent = Slow(), list[Any]()
+    app = make_app(make_platform(PlatformHome(tmp_path / "platform")), [service], insecure=True)
+    form = b"Action=GetCallerIdentity&Version=2011-06-15"
+    headers = {b"host": b"localhost", b"content-type": b"application/x-www-form-urlencoded"}
+    scope = {"type": "http", "method": "POST", "path": "/", "query_string": b""}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": form}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def ask() -> None:
+        asked = asyncio.create_task(app({**scope, "headers": [*headers.items()]}, receive, send))
+        await asyncio.to_thread(service.begun.wait, 60)
+        asked.cancel()
+        await asked
+
+    asyncio.run(ask())
+    service.let.set()
+    assert sent[0]["status"] == 503
+    assert b"The platform is being ended" in sent[1]["body"]
 
 
 def test_a_body_that_is_too_long_is_refused_before_it_is_read(shared_plane: Plane) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import uuid
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -141,7 +142,12 @@ class ControlPlane:
             return
         except _GoneError:
             return
-        await _send(send, await self._answer(route, incoming))
+        try:
+            answer = await self._answer(route, incoming)
+        except asyncio.CancelledError:
+            # The server ends and waits no longer; what was asked for goes on, or is asked again.
+            answer = route.protocol.error(_ending(), str(uuid.uuid4()))
+        await _send(send, answer)
 
     async def _routed(self, incoming: Incoming, receive: Receive) -> tuple[Incoming, Route]:
         """The service that is meant, and the request with its body."""
@@ -207,6 +213,14 @@ async def _read_body(receive: Receive, incoming: Incoming, limit: int) -> bytes:
         raise AwsError(
             "RequestTimeout", f"The body did not come within {BODY_TIMEOUT_S:.0f} s.", status=408
         ) from error
+
+
+def _ending() -> AwsError:
+    return AwsError(
+        "ServiceUnavailable",
+        "The platform is being ended; houndsight up starts it again. Ask once more then.",
+        status=503,
+    )
 
 
 def _kind(route: Route, incoming: Incoming) -> str:
