@@ -117,3 +117,10 @@ def test_a_forked_process_begins_with_another_environment(tmp_path: Path) -> Non
         "sitecustomize.begin()\nsitecustomize.begin()"
     )
     assert python(script, COMPAT_PATH, tmp_path) == "watched"
+
+
+def test_a_process_that_had_it_already_runs_it_again() -> None:
+    """The launcher, of a platform that was started in a shell which speaks to one, forks."""
+    again = f"import sys; del sys.modules['sitecustomize']; import sitecustomize\n{asked(STS)}"
+    reached = "http://127.0.0.1:9"
+    assert python(again, COMPAT_PATH, AWS_ENDPOINT_URL=reached) == reached

@@ -46,23 +46,35 @@ class _Later:
 
     def __init__(self, waiting: dict[str, Callable[[ModuleType], None]]) -> None:
         self._waiting = waiting
+        self._busy: set[str] = set()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         then = self._waiting.get(name)
-        if then is None:
+        # A forked script runs this file again, beside the finder that its parent had: each would
+        # ask the other.
+        if then is None or name in self._busy:
             return None
-        spec = None
-        for finder in sys.meta_path:
-            if finder is not self and hasattr(finder, "find_spec"):
-                spec = finder.find_spec(name, path, target)
-                if spec is not None:
-                    break
+        self._busy.add(name)
+        try:
+            spec = self._ask_others(name, path, target)
+        finally:
+            self._busy.discard(name)
         loader: Any = spec and spec.loader
         if loader is not None and hasattr(loader, "exec_module"):
             _follow(loader, then)
         return spec
+
+    def _ask_others(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None
+    ) -> ModuleSpec | None:
+        for finder in sys.meta_path:
+            if finder is not self and hasattr(finder, "find_spec"):
+                spec = finder.find_spec(name, path, target)
+                if spec is not None:
+                    return spec
+        return None
 
 
 def _follow(loader: Any, then: Callable[[ModuleType], None]) -> None:
