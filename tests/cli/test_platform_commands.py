@@ -170,3 +170,11 @@ def test_keys_are_added_listed_and_removed(home: Path) -> None:
     assert "Removed ci" in houndsight("keys", "remove", "ci", home=home).stdout
     missing = houndsight("keys", "remove", "ci", home=home, check=False)
     assert "There is no key 'ci'; there are default." in missing.stderr
+
+
+def test_what_it_takes_to_remove_the_key_that_jobs_have_is_said(home: Path) -> None:
+    houndsight("keys", "add", "next", home=home)
+    said = houndsight("keys", "remove", "default", home=home).stdout
+    assert "gives it to its jobs" in said
+    assert "houndsight down, then houndsight up" in said
+    assert "assumed-role" in houndsight("exec", "--", sys.executable, "-c", WHO, home=home).stdout

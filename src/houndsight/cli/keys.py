@@ -55,6 +55,15 @@ def add_key(name: NameArgument) -> None:
 def remove_key(name: NameArgument) -> None:
     """Forget a key, by its name or its id: requests signed with it are refused at once."""
     from houndsight.aws.keys import KeyRing
+    from houndsight.aws.server import find_running
 
-    key = KeyRing(home().keys).remove(name)
+    place = home()
+    ring = KeyRing(place.keys)
+    first = ring.list()[:1]
+    key = ring.remove(name)
     typer.echo(f"Removed {key.name} ({key.access_key}).")
+    if key in first and find_running(place) is not None:
+        typer.echo(
+            "The platform that runs has it and gives it to its jobs and endpoints, whose requests"
+            " are refused now: houndsight down, then houndsight up."
+        )
