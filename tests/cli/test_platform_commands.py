@@ -47,9 +47,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def test_up_again_says_that_it_runs(home: Path) -> None:
     assert "runs already" in houndsight("up", home=home).stdout
-    other = houndsight("up", "--insecure", home=home, check=False)
-    assert other.returncode == 1
-    assert "otherwise than asked for" in other.stderr
+    for otherwise in (["--insecure"], ["--allow-host", "dogs.example"]):
+        other = houndsight("up", *otherwise, home=home, check=False)
+        assert other.returncode == 1
+        assert "otherwise than asked for" in other.stderr
 
 
 def test_a_shell_that_evaluates_env_reaches_the_platform(home: Path) -> None:

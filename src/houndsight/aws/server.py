@@ -75,6 +75,7 @@ class Listening:
     pid: int
     host: str = "127.0.0.1"
     insecure: bool = False
+    allow_hosts: tuple[str, ...] = ()
     start_time: int = 0
     """With `boot_id`, what tells it from a later process of its number."""
     boot_id: str = ""
@@ -212,6 +213,7 @@ def _serve(
         port=port,
         host=options.host,
         insecure=options.insecure,
+        allow_hosts=options.allow_hosts,
         **identity(os.getpid()),
     )
     platform = build_platform(home)
@@ -301,6 +303,7 @@ def _read(home: PlatformHome) -> Listening | None:
     try:
         row = json.loads(home.server.read_bytes())
         known = {field.name for field in dataclasses.fields(Listening)}
+        row["allow_hosts"] = tuple(row.get("allow_hosts", ()))
         return Listening(**{name: value for name, value in row.items() if name in known})
     except (OSError, ValueError, TypeError, AttributeError):
         return None

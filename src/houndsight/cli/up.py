@@ -12,7 +12,7 @@ from houndsight.cli.platform import EVAL, home
 from houndsight.errors import HoundsightError
 
 if TYPE_CHECKING:
-    from houndsight.aws.server import Listening
+    from houndsight.aws.server import Listening, Options
 
 __all__ = ["up"]
 
@@ -49,13 +49,22 @@ def up(
         os._exit(0)
     before = find_running(place)
     if before is not None:
-        if port not in (None, 0, before.port) or (host, insecure) != (before.host, before.insecure):
+        if not _is_as_asked(before, options):
             raise HoundsightError(
                 f"The platform runs already at {before.address}, and otherwise than asked for:"
                 " houndsight down ends it."
             )
         typer.echo("The platform runs already.")
     _tell(before or start(place, options))
+
+
+def _is_as_asked(running: Listening, options: Options) -> bool:
+    """Whether starting it again would change nothing."""
+    return (
+        options.port in (None, 0, running.port)
+        and (options.host, options.insecure) == (running.host, running.insecure)
+        and set(options.allow_hosts) <= set(running.allow_hosts)
+    )
 
 
 def _tell(listening: Listening) -> None:
