@@ -158,6 +158,33 @@ def test_nobody_else_reads_a_jobs_environment(service: JobService) -> None:
     assert stat.S_IMODE(folders.stat().st_mode) == 0o700
 
 
+def test_a_spare_supervisor_that_dies_at_once_is_not_replaced_at_every_look(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = []
+
+    class Dead:
+        stdin = None
+
+        def __init__(self, command: Any, **_: Any) -> None:
+            started.append(command)
+
+        def poll(self) -> int:
+            return 1
+
+    monkeypatch.setattr(keeping, "Detached", Dead)
+    keeper = keeping.Keeper(
+        service.home,
+        interpreter=("python",),
+        environment={},
+        spare_s=60,
+        status=lambda _: JobStatus(),
+    )
+    for _ in range(5):
+        keeper.have_a_spare()
+    assert len(started) == 1
+
+
 def test_a_folder_of_a_lost_store_is_not_taken_for_the_jobs(service: JobService) -> None:
     old = service.home.training_job("job")
     old.path.mkdir(parents=True)

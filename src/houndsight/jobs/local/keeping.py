@@ -27,6 +27,8 @@ __all__ = ["Keeper"]
 MODULE = "houndsight.jobs.local.supervisor"
 END_SECONDS = 10.0
 """How long a spare supervisor may take to notice that nobody needs it."""
+SPARE_AGAIN_SECONDS = 10.0
+"""After a spare supervisor has died by itself, how long until there is another."""
 DEATHS = 5
 DEATHS_SECONDS = 60.0
 """A supervisor that dies this often in this time is not replaced again."""
@@ -55,6 +57,7 @@ class Keeper:
         self._environment, self._spare_s, self._status = environment, spare_s, status
         self._supervisors: dict[Path, Detached] = {}
         self._spare: Detached | None = None
+        self._spare_started = 0.0
         self._deaths: dict[Path, list[float]] = {}
 
     def keep(self, folder: JobFolder) -> None:
@@ -81,8 +84,13 @@ class Keeper:
 
     def have_a_spare(self) -> None:
         """Have a supervisor ready for the next job."""
-        if self._spare_s <= 0 or (self._spare is not None and self._spare.poll() is None):
+        now = time.monotonic()
+        if self._spare_s <= 0 or (
+            self._spare is not None
+            and (self._spare.poll() is None or now - self._spare_started < SPARE_AGAIN_SECONDS)
+        ):
             return
+        self._spare_started = now
         self._spare = Detached(
             [*self._interpreter, "-m", MODULE, "--spare", str(self._spare_s)],
             log=self._home.root / "supervisor.log",
