@@ -290,7 +290,8 @@ def test_conditional_reads(s3: Any, bucket: str) -> None:
         refused(read, "PreconditionFailed", 412)
     for same in ({"IfNoneMatch": etag}, {"IfModifiedSince": future}):
         head = lambda same=same: s3.head_object(Bucket=bucket, Key="k", **same)  # noqa: E731
-        refused(head, "304", 304)
+        unchanged = refused(head, "304", 304)
+        assert unchanged.response["ResponseMetadata"]["HTTPHeaders"]["etag"] == etag
 
 
 def test_conditional_puts(s3: Any, bucket: str) -> None:

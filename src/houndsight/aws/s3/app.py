@@ -332,7 +332,7 @@ async def _sent(send: Send, message: Message) -> None:
 
 def _error_response(error: AwsError, path: str, request_id: str) -> S3Response:
     if error.status == 304:
-        return S3Response(status=304)
+        return S3Response(status=304, headers=list(error.fields.items()))
     content = error_document(error, path, request_id)
     return S3Response(
         status=error.status, headers=[("content-type", "application/xml")], body=content

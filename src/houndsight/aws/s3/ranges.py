@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from email.utils import formatdate
 
 from houndsight.aws.s3.errors import s3_error
 from houndsight.aws.s3.headers import parse_http_time
@@ -92,7 +93,12 @@ def check_read(headers: Mapping[str, str], info: ObjectInfo, *, prefix: str = ""
     if not changed:
         if prefix:
             raise _failed("If-None-Match" if none_match is not None else "If-Modified-Since")
-        raise s3_error("NotModified", "Not Modified")
+        # RFC 9110, 15.4.5: with what tells the client which version it still has.
+        raise s3_error(
+            "NotModified",
+            "Not Modified",
+            **{"etag": f'"{info.etag}"', "last-modified": formatdate(info.modified, usegmt=True)},
+        )
 
 
 def _names(header: str, etag: str) -> bool:

@@ -28,6 +28,7 @@ __all__ = ["LocalEngine"]
 
 MEGABYTE = 1_000_000
 LOOK_SECONDS = 0.5
+STATUSES_KEPT = 1_000
 SETTLED_SECONDS = 3.0
 """A job that has run so long is no longer disturbed when the next supervisor gets ready."""
 
@@ -172,6 +173,8 @@ class LocalEngine(Engine):
         if known is not None and known[0] == key:
             return known[1]
         status = JobStatus.read(folder.status)
+        if len(self._read) >= STATUSES_KEPT:
+            self._read.clear()
         self._read[folder.path] = (key, status)
         return status
 
