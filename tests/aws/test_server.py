@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from houndsight.aws import server
@@ -121,6 +122,9 @@ def test_two_that_start_at_once_end_as_one(home: PlatformHome) -> None:
         thread.join()
     assert len(found) == 2
     assert found[0] == found[1]
+    # The other one does not wait for the first to end.
+    children = [p for p in psutil.Process().children() if "--foreground" in p.cmdline()]
+    assert [p.pid for p in children] == [found[0].pid]
 
 
 def test_a_port_that_is_taken_is_named(home: PlatformHome) -> None:

@@ -131,6 +131,10 @@ def start(home: PlatformHome, options: Options) -> Listening:
     while time.monotonic() < deadline:
         running = find_running(home)
         if running is not None and answers(running):
+            if running.pid != child.pid:
+                # Another start was first. This one must not come up when that one is ended.
+                child.kill()
+                child.wait()
             child.returncode = 0  # it lives on, and Popen shall not complain of that
             return running
         # Of two that start at once the second ends, and this waits for the first.
