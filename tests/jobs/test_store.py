@@ -37,8 +37,10 @@ def store(database: Path | str) -> Iterator[JobStore]:
 
 
 @pytest.fixture
-def sqlite_store(tmp_path: Path) -> JobStore:
-    return JobStore(tmp_path / "jobs.sqlite")
+def sqlite_store(tmp_path: Path) -> Iterator[JobStore]:
+    store = JobStore(tmp_path / "jobs.sqlite")
+    yield store
+    store.close()
 
 
 def record(name: str, **changes: object) -> Record:
