@@ -2,7 +2,7 @@
 
 Each figure is taken through the official clients from a control plane of its own, on an otherwise
 idle machine: how long a script waits for its first line, what `fit` and `deploy` of the SageMaker
-SDK 2.x take (they sleep for 6 s and 31 s by themselves), the example notebook on 200 photos, API
+SDK 2.x take (they sleep for 5 s and 30 s by themselves), the example notebook on 200 photos, API
 calls a second, a list of 10,000 jobs, and memory at rest.
 
 Calls are counted with one signed request sent again and again over 16 connections: making a

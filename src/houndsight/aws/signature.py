@@ -202,14 +202,8 @@ class Verifier:
             AwsError: AccessDenied, AuthorizationHeaderMalformed, InvalidAccessKeyId,
                 SignatureDoesNotMatch, RequestTimeTooSkewed … with S3's codes.
         """
-        if self.insecure and "origin" in headers:
-            # Some requests a browser sends for any page; signatures are what else refuses them.
-            raise AwsError(
-                "AccessDenied",
-                f"The request comes from a web page ({headers['origin'][:100]}), and signatures are"
-                " not checked here: start the platform without --insecure.",
-                status=403,
-            )
+        if self.insecure:
+            _refuse_web_pages(headers)
         if allow_v2 and is_presigned_v2(raw_query) and not self.insecure:
             return self._verify_v2(method, raw_path, raw_query, headers)
         try:
@@ -427,6 +421,17 @@ def _foreign_key(access_key: str) -> AwsError:
         ' eval "$(houndsight env)"; `houndsight keys list` shows all.',
         status=403,
     )
+
+
+def _refuse_web_pages(headers: Mapping[str, str]) -> None:
+    """Some requests a browser sends for any page; signatures are what else refuses them."""
+    if "origin" in headers:
+        raise AwsError(
+            "AccessDenied",
+            f"The request comes from a web page ({headers['origin'][:100]}), and signatures are"
+            " not checked here: start the platform without --insecure.",
+            status=403,
+        )
 
 
 def _mismatch() -> AwsError:
