@@ -176,9 +176,11 @@ def serve(
 
 
 @pytest.fixture
-def platform(tmp_path: Path) -> Platform:
+def platform(tmp_path: Path) -> Iterator[Platform]:
     """A platform that runs nothing."""
-    return make_platform(PlatformHome(tmp_path / "platform"))
+    made = make_platform(PlatformHome(tmp_path / "platform"))
+    yield made
+    made.close()
 
 
 @pytest.fixture

@@ -233,7 +233,8 @@ def test_what_fails_inside_is_told_with_its_cause(
 
 def test_who_still_waits_when_the_platform_ends_is_told_so(tmp_path: Path) -> None:
     service, sent = Slow(), list[Any]()
-    app = make_app(make_platform(PlatformHome(tmp_path / "platform")), [service], insecure=True)
+    platform = make_platform(PlatformHome(tmp_path / "platform"))
+    app = make_app(platform, [service], insecure=True)
     form = b"Action=GetCallerIdentity&Version=2011-06-15"
     headers = {b"host": b"localhost", b"content-type": b"application/x-www-form-urlencoded"}
     scope = {"type": "http", "method": "POST", "path": "/", "query_string": b""}
@@ -254,6 +255,7 @@ def test_who_still_waits_when_the_platform_ends_is_told_so(tmp_path: Path) -> No
     service.let.set()
     assert sent[0]["status"] == 503
     assert b"The platform is being ended" in sent[1]["body"]
+    platform.close()
 
 
 def test_a_body_that_is_too_long_is_refused_before_it_is_read(shared_plane: Plane) -> None:
@@ -397,4 +399,6 @@ def test_services_are_kept_apart_by_what_they_are_signed_for(shared_plane: Plane
 
 
 def test_the_platform_home_stands_where_the_state_is(tmp_path: Path) -> None:
-    assert make_platform(PlatformHome(tmp_path / "a b")).keys.first().secret
+    platform = make_platform(PlatformHome(tmp_path / "a b"))
+    assert platform.keys.first().secret
+    platform.close()

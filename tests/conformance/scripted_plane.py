@@ -256,7 +256,6 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
         yield ControlPlane(platform, engine, endpoints, address)
         server.should_exit = True
         thread.join(timeout=30)
-    jobs.store.close()
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 30.0) -> Any:

@@ -226,7 +226,9 @@ def test_another_database_is_named_by_its_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOUNDSIGHT_PLATFORM_DATABASE", f"sqlite:///{tmp_path}/other.sqlite")
-    JobStore.open(tmp_path / "jobs.sqlite").add(record("a"))
+    store = JobStore.open(tmp_path / "jobs.sqlite")
+    store.add(record("a"))
+    store.close()
     assert (tmp_path / "other.sqlite").exists()
     assert not (tmp_path / "jobs.sqlite").exists()
     monkeypatch.setenv("HOUNDSIGHT_PLATFORM_DATABASE", "nonsense://x")

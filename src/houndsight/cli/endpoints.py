@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from houndsight.cli.records import open_store, print_records
+
+if TYPE_CHECKING:
+    from houndsight.jobs.store import JobStore, Record
 
 __all__ = ["endpoints"]
 
@@ -16,33 +20,35 @@ def endpoints(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON lines.")] = False,
 ) -> None:
     """List the endpoints, the newest first."""
-    from houndsight.jobs.states import Kind
-
-    store, rows = open_store(), []
-    token: str | None = None
-    while True:
-        page = store.list(Kind.ENDPOINT, descending=True, token=token)
-        for record in page.records:
-            configuration = record.request.get("EndpointConfigName", "")
-            said = record.detail.get("failure_reason") or ""
-            rows.append(
-                {
-                    "name": record.name,
-                    "status": record.status,
-                    "configuration": configuration,
-                    "created": record.created,
-                    "says": said,
-                }
-            )
-        token = page.next_token
-        if token is None:
-            break
-    store.close()
+    with open_store() as store:
+        rows = [_row(record) for record in _all_endpoints(store)]
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))
         return
     _print(rows)
+
+
+def _all_endpoints(store: JobStore) -> Iterator[Record]:
+    from houndsight.jobs.states import Kind
+
+    token: str | None = None
+    while True:
+        page = store.list(Kind.ENDPOINT, descending=True, token=token)
+        yield from page.records
+        token = page.next_token
+        if token is None:
+            return
+
+
+def _row(record: Record) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "status": record.status,
+        "configuration": record.request.get("EndpointConfigName", ""),
+        "created": record.created,
+        "says": record.detail.get("failure_reason") or "",
+    }
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

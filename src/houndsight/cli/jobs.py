@@ -31,9 +31,8 @@ def jobs(
 
     if status and status not in STATUSES:
         raise SettingError(f"--status is {status!r}; it must be one of {', '.join(STATUSES)}.")
-    store = open_store()
-    rows = [_row(record) for record in _newest(store, status, limit)]
-    store.close()
+    with open_store() as store:
+        rows = [_row(record) for record in _newest(store, status, limit)]
     if as_json:
         for row in rows:
             typer.echo(json.dumps(row))

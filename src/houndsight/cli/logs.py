@@ -41,8 +41,7 @@ def logs(
     """Print what the script of a training job or of an endpoint has printed, line by line."""
     from houndsight.jobs.states import Kind
 
-    store = open_store()
-    try:
+    with open_store() as store:
         if _is_deleted_endpoint(store, job):
             _endpoint_logs(store, job, host, follow=follow)
             return
@@ -51,8 +50,6 @@ def logs(
             _endpoint_logs(store, record.name, host, follow=follow)
         else:
             _job_logs(store, record, host or FIRST_HOST, follow=follow)
-    finally:
-        store.close()
 
 
 def _job_logs(store: JobStore, record: Record, host: str, *, follow: bool) -> None:

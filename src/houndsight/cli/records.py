@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from houndsight.cli.platform import home
@@ -23,7 +24,8 @@ LOOKED_AT = 1_000
 """How many of the newest records are looked through for the beginning of a name."""
 
 
-def open_store() -> JobStore:
+@contextmanager
+def open_store() -> Iterator[JobStore]:
     """The store, whether or not the control plane runs.
 
     Raises:
@@ -38,7 +40,11 @@ def open_store() -> JobStore:
         raise HoundsightError(
             f"There are no jobs in {place.root} yet: houndsight up starts the platform."
         )
-    return JobStore.open(place.database)
+    store = JobStore.open(place.database)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def find_record(store: JobStore, name: str, *kinds: Kind) -> Record:

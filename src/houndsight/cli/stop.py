@@ -30,9 +30,8 @@ def stop(
     """Stop a job: its script gets SIGTERM and two minutes; what its model is then is kept."""
     from houndsight.jobs.states import Kind, StateError
 
-    store = open_store()
-    record = as_it_stands(find_record(store, job, Kind.TRAINING_JOB, Kind.TUNING_JOB))
-    store.close()
+    with open_store() as store:
+        record = as_it_stands(find_record(store, job, Kind.TRAINING_JOB, Kind.TUNING_JOB))
     if record.status not in ("InProgress", "Stopping"):
         raise StateError(f"{record.name} is {record.status} already.")
     _stop(home(), record)

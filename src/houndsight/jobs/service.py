@@ -88,12 +88,14 @@ class JobService:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop following; the jobs go on."""
+        """Stop following and let go of both databases; the jobs go on."""
         self._closed = True
         self._wake.set()
         if self._thread is not None:
             self._thread.join(timeout=30)
         self.engine.close()
+        self.objects.close()
+        self.store.close()
 
     def add_listener(self, listener: Listener) -> None:
         """Have `listener` called with the record after every change of a job's state."""

@@ -58,7 +58,11 @@ class JobStore:
 
     def __init__(self, database: Path | str) -> None:
         self._engine = connect(database)
-        prepare(self._engine)
+        try:
+            prepare(self._engine)
+        except BaseException:
+            self._engine.dispose()
+            raise
         self._reader = self._engine.execution_options(writes=False)
         self._one_read = self._engine.execution_options(writes=None)
         self._changed = threading.Condition()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from container_support import BUCKET, Platform
 
 
 @pytest.fixture
-def platform(tmp_path: Path) -> Platform:
+def platform(tmp_path: Path) -> Iterator[Platform]:
     """An empty one."""
     objects = ObjectStore(tmp_path / "objects")
     objects.create_bucket(BUCKET)
-    return Platform(objects, tmp_path / "jobs")
+    yield Platform(objects, tmp_path / "jobs")
+    objects.close()
 
 
 @pytest.fixture

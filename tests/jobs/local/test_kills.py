@@ -78,7 +78,7 @@ def check(home: Path, ended: dict[str, Any], *, may_fail: bool = False) -> None:
         values = [row["value"] for row in service.metrics(name)]
         assert values == [float(number) for number in range(20)]
         assert status["metrics"]["loss"][0] == 19.0
-    service.store.close()
+    service.close()
 
 
 def writes_of(home: Path, who: str) -> int:

@@ -226,6 +226,7 @@ def test_a_job_that_nobody_can_read_fails_and_the_others_go_on(
     before = make_service(service.home.root)
     before.create_training_job(make_spec("odd2", ""), {})
     before.create_training_job(make_spec("even2", ""), {})
+    before.close()
     monkeypatch.setattr(TrainingSpec, "from_json", lambda row: from_json({**row, "name": "odd"}))
     after = make_service(service.home.root)
     after.start()
