@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rule_cases import cases_a, cases_b, cases_c, cases_d
+from rule_cases import cases_a, cases_b, cases_c, cases_d, cases_e
 
 from houndsight.debugger.history import History
 from houndsight.debugger.judge import Judgement, Standing, judge
@@ -22,7 +22,7 @@ from houndsight.errors import SettingError
 from houndsight.findings import Finding, Severity
 
 Cases = dict[str, tuple[list[Case], list[Case]]]
-CASES: Cases = cases_a.CASES | cases_b.CASES | cases_c.CASES | cases_d.CASES
+CASES: Cases = cases_a.CASES | cases_b.CASES | cases_c.CASES | cases_d.CASES | cases_e.CASES
 SECONDS_AWAY = 8 * 3600.0
 
 

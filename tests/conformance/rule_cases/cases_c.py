@@ -80,16 +80,34 @@ def marked(change: Callable[[Array, Row], Array], mode: Mode | None = None) -> R
     return HEALTHY.changed(Group.EXAMPLES, None, change, mode=mode)
 
 
-def module(kind: str, name: str, **settings: Any) -> Recording:
+def module(kind: str, name: str, order: int = -1, **settings: Any) -> Recording:
+    """With one more module, called first unless said otherwise."""
     modules = (
         *HEALTHY.structure.modules,
-        ModuleRecord(name=name, kind=kind, order=20, settings=settings),
+        ModuleRecord(name=name, kind=kind, order=order, settings=settings),
     )
     return HEALTHY.restructured(modules=modules)
 
 
+def dropped(rate: float, order: int = -1) -> Recording:
+    """With a Dropout in training mode."""
+    made = module("Dropout", "drop", order, p=rate)
+    return replace(made, rows=flagged("dropout_training", 1).rows)
+
+
 def kept(recording: Recording, test: Callable[[Row], bool]) -> Recording:
     return replace(recording, rows=tuple(row for row in recording.rows if test(row)))
+
+
+def _third_is_one(values: Any, row: Row) -> Any:
+    return np.where(values % 3 == 0, 7, values % 500)
+
+
+def _come_back(row: Row) -> Row:
+    """Training photos are 500, which come again as they were."""
+    if row.group != Group.EXAMPLES or row.mode != Mode.TRAIN or row.integers is None:
+        return row
+    return replace(row, integers=row.integers % 500)
 
 
 def unnormed() -> Recording:
@@ -336,6 +354,13 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             Case("up to 255", inputs(115, 58, 0, 255, Mode.EVAL)),
             Case("another mean", inputs(0.9, 1.0, -1, 3, Mode.EVAL)),
             Case(
+                "values beyond training's",
+                replace(
+                    inputs(0, 1, -4, 4, Mode.EVAL),
+                    rows=tuple(map(_come_back, inputs(0, 1, -4, 4, Mode.EVAL).rows)),
+                ),
+            ),
+            Case(
                 "red and blue",
                 HEALTHY.changed(
                     Group.INPUTS,
@@ -347,6 +372,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         [
             Case("jitter and erasing", inputs(-0.2, 0.8, -2.4, 3.1, Mode.TRAIN)),
             Case("mixup", inputs(0, 0.7, -2, 2.2, Mode.TRAIN)),
+            Case("wider than in augmented training", inputs(0, 1, -4, 4, Mode.EVAL)),
             Case("no evaluation", kept(HEALTHY, lambda row: row.mode == Mode.TRAIN)),
             Case(
                 "eight photos",
@@ -390,6 +416,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             Case("empty", inputs(0, 0, 0, 0)),
             Case("grey", inputs(0.5, 0, 0.5, 0.5)),
             Case("copies", marked(lambda v, row: v * 0 + v[0], Mode.TRAIN)),
+            Case("one stands in for many", marked(_third_is_one, Mode.TRAIN)),
         ],
         [
             Case("drawn with replacement", marked(lambda v, row: v % 40, Mode.TRAIN)),
@@ -574,18 +601,11 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
     ),
     "DropoutTooStrong": (
         [
-            Case(
-                "nine tenths",
-                replace(
-                    module("Dropout", "drop", p=0.95), rows=flagged("dropout_training", 1).rows
-                ),
-            ),
+            Case("nine tenths", dropped(0.95)),
+            Case("of the outputs", dropped(0.3, order=20)),
         ],
         [
-            Case(
-                "one half",
-                replace(module("Dropout", "drop", p=0.5), rows=flagged("dropout_training", 1).rows),
-            ),
+            Case("one half", dropped(0.5)),
             Case("never on", module("Dropout", "drop", p=0.95)),
         ],
     ),

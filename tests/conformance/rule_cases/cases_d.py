@@ -47,6 +47,16 @@ def lengths(recording: Recording, factor: Callable[[int], float]) -> Recording:
     )
 
 
+def some_begin_at_zero(count: int) -> Recording:
+    """The first convolutions and the head begin at 0."""
+
+    def of(values: Any, row: Row) -> Any:
+        return np.where((np.arange(len(values)) < count) & (row.step == 0), 0.0, values)
+
+    names = [p.name for p in BASE.structure.parameters if len(p.shape) > 1]
+    return BASE.changed(Group.PARAMETERS, Statistic.NORM, of, names=names)
+
+
 def rate(recording: Recording, of: Callable[[int], float]) -> Recording:
     """Another schedule."""
     return recording.changed(
@@ -252,9 +262,12 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         ],
     ),
     "InitialWeightsScale": (
-        [Case("a thousandth", lengths(BASE, lambda step: 1e-3 * (1 + step)))],
         [
+            Case("a thousandth", lengths(BASE, lambda step: 1e-3 * (1 + step))),
             Case("zeros", lengths(BASE, lambda step: float(step > 0))),
+        ],
+        [
+            Case("two branches begin at 0", some_begin_at_zero(2)),
             Case("as usual", lengths(BASE, lambda step: 1.0)),
         ],
     ),

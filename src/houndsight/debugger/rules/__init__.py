@@ -48,6 +48,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "loss_gradient",
         "label_smoothing_too_strong",
         "rate_decayed_early",
+        "loss_weights",
+        "logits_bounded",
     ),
     "Data and labels": (
         "head_size",
@@ -68,10 +70,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "classes_not_trained",
         "few_examples",
         "inputs_drift",
+        "class_mislabelled",
+        "mixed_without_labels",
     ),
     "Set-up of the training": (
         "parameters_not_in_optimizer",
         "parameters_not_updated",
+        "backward_missing",
+        "few_steps",
         "zero_grad_missing",
         "dropped_steps",
         "weight_decay_scale",
@@ -86,6 +92,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "batchnorm_small_batch",
         "dropout_too_strong",
         "weights_overwritten",
+        "weights_clamped",
+        "evaluation_weights_lag",
         "shrinking_weights",
     ),
     "Inside the network": (

@@ -81,9 +81,11 @@ class Confusion(Rule):
                 severity = Severity.WARNING
             else:
                 limit = REMARKED
-                if of_class[index] < LEAST or share <= limit or accuracy < ACCURATE:
-                    continue
                 swapped = share > SHARE and self._swapped(history, int(index), taken)
+                if of_class[index] < LEAST or share <= limit:
+                    continue
+                if accuracy < ACCURATE and not swapped:
+                    continue
                 severity = Severity.WARNING if swapped else Severity.INFO
             pair = (int(index), taken)
             findings.append(

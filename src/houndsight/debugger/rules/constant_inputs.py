@@ -19,6 +19,9 @@ LEAST_BATCH = 4
 DISTINCT = 0.1
 SHARE = 0.9
 FLAT = 1e-6
+HANDFUL = 32
+EXAMPLES, DIFFERENT = 200, 20
+TENTH, TIMES = 0.1, 10
 
 
 class ConstantInputs(Rule):
@@ -28,8 +31,9 @@ class ConstantInputs(Rule):
 
     Condition: in nine of ten batches, at least three, the standard deviation of every channel is
     below a millionth of the values' size; or, in batches of four and more, under a tenth of the
-    examples (or only one) are distinct by fingerprint. A single channel that is constant is a
-    remark.
+    examples (or only one) are distinct by fingerprint; or one and the same photo makes up a tenth
+    of 200 examples and more, ten times as often as the next (what a reader gives in place of
+    photos that it cannot read). A single channel that is constant is a remark.
 
     Source: ours.
     """
@@ -37,9 +41,10 @@ class ConstantInputs(Rule):
     name = "ConstantInputs"
 
     def evaluate(self, history: History) -> Iterable[Finding]:
-        """One finding for flat inputs, one for copies."""
+        """One finding for flat inputs, one for copies, one for a photo in place of many."""
         yield from self._flat(history)
         yield from self._copies(history)
+        yield from self._one_photo(history)
 
     def _flat(self, history: History) -> Iterable[Finding]:
         spread = history.series(Group.INPUTS, Statistic.STD)
@@ -89,6 +94,7 @@ class ConstantInputs(Rule):
         copies = large & ((distinct == 1) | (distinct < DISTINCT * sizes))
         if copies.sum() < SHARE * large.sum():
             return
+        total = len(np.unique(marks.together()))
         yield Finding(
             rule=self.name,
             where="batches",
@@ -99,14 +105,15 @@ class ConstantInputs(Rule):
             ),
             causes=(
                 Cause(
-                    name="constant-inputs",
-                    text="The data set returns the same photo for every index.",
-                    fix="Check that __getitem__ uses its index and returns a new array each time.",
+                    name="small-data" if 1 < total < HANDFUL else "constant-inputs",
+                    text="A sampler or an index draws the same few photos again and again."
+                    if 1 < total < HANDFUL
+                    else "The data set returns the same photo for every index.",
+                    fix="Check that a sampler has a weight for every photo (not for every class), "
+                    "that __getitem__ uses its index, and that it returns a new array each time.",
                     score=0.9,
-                    evidence=(
-                        f"{len(np.unique(marks.together())):,} different examples in "
-                        f"{int(sizes.sum()):,}."
-                    ),
+                    evidence=f"{total:,} different examples in {int(sizes.sum()):,}.",
+                    change={"examples": "all"} if 1 < total < HANDFUL else {},
                 ),
             ),
             count=int(copies.sum()),
@@ -115,4 +122,42 @@ class ConstantInputs(Rule):
             measured=float((distinct[copies] / sizes[copies]).mean()),
             threshold=DISTINCT,
             plot=line_plot(marks.steps, {"different examples": distinct.astype(float)}),
+        )
+
+    def _one_photo(self, history: History) -> Iterable[Finding]:
+        marks = history.batches(Group.EXAMPLES, Statistic.FINGERPRINT)
+        values, counts = np.unique(marks.together(), return_counts=True)
+        if len(values) < DIFFERENT or counts.sum() < EXAMPLES:
+            return
+        most = int(counts.argmax())
+        share, next_most = counts[most] / counts.sum(), int(np.delete(counts, most).max())
+        if share < TENTH or counts[most] < TIMES * next_most:
+            return
+        shown = np.array([float((batch == values[most]).mean()) for batch in marks.values])
+        yield Finding(
+            rule=self.name,
+            where="one photo",
+            severity=Severity.ERROR,
+            title=(
+                f"One and the same photo stands in for {share:.0%} of {int(counts.sum()):,} "
+                f"training examples; no other came more than {next_most:,} times."
+            ),
+            causes=(
+                Cause(
+                    name="constant-inputs",
+                    text="Photos that cannot be read are replaced by an empty one, or many entries "
+                    "lead to the same file.",
+                    fix="Let the data set raise an error where a photo cannot be opened, and leave "
+                    "such photos out of the list.",
+                    score=0.95,
+                    evidence=f"{int(counts[most]):,} examples with the same fingerprint.",
+                    change={"inputs.blank": "left out"},
+                ),
+            ),
+            count=int(counts[most]),
+            first_step=int(marks.steps[shown > 0][0]),
+            last_step=int(marks.steps[shown > 0][-1]),
+            measured=float(share),
+            threshold=TENTH,
+            plot=line_plot(marks.steps, {"share of a batch": shown}),
         )

@@ -24,7 +24,8 @@ class DropoutTooStrong(Rule):
     features, and its answers are much worse than without dropout.
 
     Condition: a Dropout takes away nine tenths or more; or six tenths or more and, after 60
-    steps, the training accuracy is 20 points below that of evaluation.
+    steps, the training accuracy is 20 points below that of evaluation; or one stands behind the
+    layer that makes the outputs, where it takes whole answers away.
 
     Source: Srivastava et al., Dropout (JMLR 2014), section 7.3: 0.2 to 0.5 is good, and error
     rises steeply where less than a fifth of the units is kept.
@@ -40,6 +41,9 @@ class DropoutTooStrong(Rule):
         """One finding, for the strongest Dropout."""
         rates = _rates(history)
         if not rates or share_awake(history, "dropout_training") < 0.5:
+            return
+        if last := _behind_head(history):
+            yield _finding_behind(history, last, rates[last])
             return
         where = max(rates, key=lambda name: rates[name])
         rate, gap = rates[where], _gap(history)
@@ -82,6 +86,44 @@ def _rates(history: History) -> dict[str, float]:
         for m in history.structure.modules
         if "Dropout" in m.kind
     }
+
+
+def _behind_head(history: History) -> str:
+    """The Dropout that is called last of all modules, after the head; empty without one."""
+    called = history.structure.in_order()
+    if len(called) < 2 or "Dropout" not in called[-1].kind:
+        return ""
+    behind = called[-2].name == history.structure.head != ""
+    return called[-1].name if behind and float(called[-1].settings.get("p") or 0) > 0 else ""
+
+
+def _finding_behind(history: History, where: str, rate: float) -> Finding:
+    accuracy = history.scalar("accuracy")
+    return Finding(
+        rule=DropoutTooStrong.name,
+        where=where,
+        severity=Severity.WARNING,
+        title=f"Dropout {where} sets {rate:.0%} of the network's outputs to 0.",
+        causes=(
+            Cause(
+                name="dropout-too-strong",
+                text="Dropout stands behind the last layer: it takes answers away, and the loss "
+                "asks for classes whose output is 0.",
+                fix="Take it out, or put it before the last Linear layer.",
+                score=0.95,
+                evidence=f"{where} is called last, after {history.structure.head}.",
+                change={"remove": "Dropout"},
+            ),
+        ),
+        count=max(len(accuracy), 1),
+        first_step=0,
+        last_step=history.last_step,
+        measured=rate,
+        threshold=0.0,
+        plot=line_plot(accuracy.steps, {"training accuracy": accuracy.values[:, 0]})
+        if len(accuracy)
+        else {},
+    )
 
 
 def _gap(history: History) -> float:

@@ -46,7 +46,9 @@ class EvalModeMissing(Rule):
                 layers = history.flag(name, mode)
                 if len(layers) == len(training):
                     awake = np.maximum(awake, np.nan_to_num(layers.values[:, 0]))
-            held = (training.values[:, 0] > 0) & (awake > 0)
+            # A training whose backward pass is missing only looks like an evaluation.
+            trained = np.isin(training.forwards, history.flag("stepped", mode).forwards)
+            held = (training.values[:, 0] > 0) & (awake > 0) & ~trained
             labelled = np.isin(training.forwards, history.scalar("loss", mode).forwards)
             for known, what in ((labelled, "evaluation"), (~labelled, "prediction")):
                 if (held & known).sum() >= FORWARDS:

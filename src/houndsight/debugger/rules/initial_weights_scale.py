@@ -20,6 +20,7 @@ SMALLEST = 0.01
 FAR = 0.3
 MOST = 0.8
 WEIGHTS = 2
+ZEROS = 3
 
 
 class InitialWeightsScale(Rule):
@@ -29,7 +30,8 @@ class InitialWeightsScale(Rule):
     Condition: in the first recorded step, the standard deviation of 80 % of the weights with two
     axes and more (two at least) is below 0.3 of the smallest that is usual, the lesser of 0.01 and
     1/sqrt(3 fan in), which is PyTorch's own. Weights of exactly 0, with which some begin a branch
-    on purpose, are left out.
+    on purpose, are left out, unless they are more than half of all (three at least): then the
+    gradient of one is 0 as long as the next is.
 
     Source: He et al. (2015); Glorot and Bengio (2010); the bound is ours.
     """
@@ -42,6 +44,9 @@ class InitialWeightsScale(Rule):
         lengths = lengths.only(weight_names(history.structure))
         if not len(lengths) or lengths.steps[0] > 0:
             return []
+        zeros = [name for name in lengths.names if lengths.of(name)[0] == 0]
+        if len(zeros) >= ZEROS and 2 * len(zeros) > len(lengths.names):
+            return [_all_zero(history, zeros, len(lengths.names))]
         shares, small = [], []
         for name in lengths.names:
             parameter = history.structure.parameter(name)
@@ -85,3 +90,31 @@ class InitialWeightsScale(Rule):
                 examples=tuple(small[:8]),
             )
         ]
+
+
+def _all_zero(history: History, zeros: list[str], weights: int) -> Finding:
+    return Finding(
+        rule=InitialWeightsScale.name,
+        where=zeros[0],
+        severity=Severity.ERROR,
+        title=f"{len(zeros)} of {weights} weights are exactly 0 at the first step.",
+        causes=(
+            Cause(
+                name="poor-initialisation",
+                text="The weights begin at 0, so that all units of a layer stay alike, and layers "
+                "before get no gradient.",
+                fix="Leave PyTorch's initialisation as it is, or use "
+                "nn.init.kaiming_normal_(weight) and biases of 0.",
+                score=0.97,
+                evidence="Lengths of the weights at the first step.",
+                change={"initialisation": "default"},
+            ),
+        ),
+        first_step=0,
+        last_step=history.last_step,
+        count=len(zeros),
+        measured=len(zeros) / weights,
+        threshold=0.5,
+        plot=loss_plot(history),
+        examples=tuple(zeros[:8]),
+    )

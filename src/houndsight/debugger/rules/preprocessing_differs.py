@@ -27,6 +27,7 @@ PLAIN_SHIFT = 0.25
 PLAIN_SCALE = 1.25
 REPEATED = 0.7
 EXAMPLES = 48
+RANGE, BATCHES = 1 / 3, 2
 SWAP_SHARE = 0.2
 SWAP_SHIFT = 0.1
 SWAP_ERRORS = 5.0
@@ -43,10 +44,11 @@ class PreprocessingDiffers(Rule):
     jitter, erasing, padding and mixup do. Where photos come back unchanged in training, so that
     nothing augments them, and show the same classes as evaluation's, a quarter of a deviation or
     1.25 times is enough. Where it is training's photos that vary more and come in ever new
-    versions, their augmentation is what goes too far. Or the channels'
-    means and deviations fit those of training five times better in another order, where the
-    difference is at least five standard errors and a tenth of a deviation (red and blue
-    exchanged).
+    versions, their augmentation is what goes too far. Or, where photos come back unchanged, the
+    largest or the smallest value of most of evaluation's batches lies a third of a deviation beyond
+    any that training ever had, in all channels. Or the channels' means and deviations fit those of
+    training five times better in another order, where the difference is at least five standard
+    errors and a tenth of a deviation (red and blue exchanged).
 
     Source: 22 of 101 read scripts normalise in training and not in inference; bounds measured on
     healthy trainings with strong augmentation.
@@ -76,6 +78,9 @@ class PreprocessingDiffers(Rule):
             wider = wider and bool((trained.std > asked.std).all())
             cause = _augmented(trained, asked) if wider else _differences(trained, asked)
             yield _finding(trained, asked, (shift, scale), bounds, cause)
+            return
+        if alike and _beyond(history, mode, trained):
+            yield _finding(trained, asked, (shift, scale), bounds, _out_of_range(trained, asked))
             return
         order = _order(trained, asked)
         if order:
@@ -118,6 +123,33 @@ def _apart(trained: InputFigures, asked: InputFigures) -> tuple[float, float]:
     ratio = (asked.std + tiny) / (trained.std + tiny)
     shift = float((np.abs(trained.mean - asked.mean) / deviation).max())
     return shift, float(np.maximum(ratio, 1 / ratio).max())
+
+
+def _beyond(history: History, mode: Mode, trained: InputFigures) -> bool:
+    """Whether most batches of a mode have values that no batch of training had."""
+    low, high = (
+        history.series(Group.INPUTS, statistic, mode).values
+        for statistic in (Statistic.MINIMUM, Statistic.MAXIMUM)
+    )
+    if not len(low) == len(high) >= BATCHES or low.shape[1] != len(trained.low):
+        return False
+    room = RANGE * trained.std
+    above = np.median(high, axis=0) > trained.high + room
+    below = np.median(low, axis=0) < trained.low - room
+    return bool(above.all() or below.all())
+
+
+def _out_of_range(trained: InputFigures, asked: InputFigures) -> Cause:
+    return Cause(
+        name="preprocessing-differs",
+        text="Evaluation's photos have values that training's never reach: they are augmented, or "
+        "scaled otherwise.",
+        fix="Give evaluation the plain transform (resize, crop, normalise) and training the "
+        "augmenting one; look whether the two are exchanged.",
+        score=0.85,
+        evidence=f"Training: {trained.said()}. Evaluation: {asked.said()}.",
+        change={"evaluation.preprocessing": "training.preprocessing"},
+    )
 
 
 def _order(trained: InputFigures, asked: InputFigures) -> tuple[int, ...]:

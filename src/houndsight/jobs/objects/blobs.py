@@ -162,12 +162,12 @@ class BlobFolder:
 
     def sweep(self, is_named: Callable[[str], bool]) -> int:
         """Delete what killed processes left; returns how many files. Safe beside writers."""
-        return sum(
-            self._sweep_one(Path(entry.path), is_named)
-            for folder in _folders(self.root)
-            for entry in os.scandir(folder)
-            if not is_named(entry.name)
-        )
+        swept = 0
+        for folder in _folders(self.root):
+            with os.scandir(folder) as entries:
+                unnamed = (Path(entry.path) for entry in entries if not is_named(entry.name))
+                swept += sum(self._sweep_one(path, is_named) for path in unnamed)
+        return swept
 
     def _sweep_one(self, path: Path, is_named: Callable[[str], bool]) -> int:
         try:

@@ -144,9 +144,9 @@ def check_condition(condition: Condition, old: ObjectInfo | None, bucket: str, k
 def is_named(db: sqlite3.Connection, blob: str) -> bool:
     """Whether an object, an upload or a part uses the file."""
     query = " UNION ALL ".join(
-        f"SELECT 1 FROM {table} WHERE blob = ?1" for table in ("objects", "uploads", "parts")
+        f"SELECT 1 FROM {table} WHERE blob = :blob" for table in ("objects", "uploads", "parts")
     )
-    return bool(db.execute(f"SELECT EXISTS ({query})", (blob,)).fetchone()[0])
+    return bool(db.execute(f"SELECT EXISTS ({query})", {"blob": blob}).fetchone()[0])
 
 
 def unnamed(db: sqlite3.Connection, blobs: Iterable[str]) -> list[str]:
