@@ -109,9 +109,10 @@ def good_and_bad(recording: Recording = BASE) -> Recording:
     return answers(lambda step: 0.9, Mode.EVAL, made)
 
 
-def outputs(largest: float, entropy: float) -> Recording:
+def outputs(largest: float, entropy: float, smallest: float | None = None) -> Recording:
     """Outputs within a range, and how uncertain the answers are."""
-    made = BASE.changed(Group.LOGITS, Statistic.MINIMUM, lambda v, row: v * 0 - largest)
+    low = -largest if smallest is None else smallest
+    made = BASE.changed(Group.LOGITS, Statistic.MINIMUM, lambda v, row: v * 0 + low)
     made = made.changed(Group.LOGITS, Statistic.MAXIMUM, lambda v, row: v * 0 + largest)
     made = made.changed(Group.LOGITS, Statistic.ENTROPY, lambda v, row: v * 0 + entropy)
     return answers(lambda step: 0.9, Mode.TRAIN, made)
@@ -168,6 +169,10 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
     ),
     "LogitsBounded": (
         [Case("cosines", outputs(0.95, 1.9))],
-        [Case("wide", outputs(8.0, 1.9)), Case("sure", outputs(0.95, 0.5))],
+        [
+            Case("wide", outputs(8.0, 1.9)),
+            Case("sure", outputs(0.95, 0.5)),
+            Case("never negative, as a softmax's", outputs(0.95, 1.9, 0.0)),
+        ],
     ),
 }

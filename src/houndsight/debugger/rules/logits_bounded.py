@@ -19,7 +19,7 @@ __all__ = ["LogitsBounded"]
 
 STEPS = 60
 LIMIT = 1.0001
-FULL = 0.75
+FULL, SMALLEST = 0.75, -0.2
 RIGHT = 0.6
 UNSURE = 0.6
 
@@ -30,8 +30,8 @@ class LogitsBounded(Rule):
     photos that are right already.
 
     Condition, from 60 steps on: no output was ever beyond -1 to 1, the largest of late are 0.75 and
-    more, and of the last fifth of training 60 % are right while the mean entropy of the answers
-    is still 60 % of ln C. Not where the loss gets probabilities.
+    more and the smallest -0.2 and less, and of the last fifth of training 60 % are right while the
+    mean entropy of the answers is still 60 % of ln C. Not where the loss gets probabilities.
 
     Source: Wang et al., NormFace (2017), proposition 2: without a scale the loss of normalised
     features has a lower bound, ln(1 + (C - 1) exp(-C / (C - 1))).
@@ -64,9 +64,10 @@ class LogitsBounded(Rule):
             return
         late = max(len(low) // 5, 1)
         reached = float(np.median(high.values[-late:]))
+        negative = float(np.median(low.values[-late:])) <= SMALLEST
         unsure = float(np.median(entropy.values[-late:])) / math.log(classes)
         right = joined(tail(trained, 0.2)).accuracy
-        if reached < FULL or right < RIGHT or not unsure >= UNSURE:
+        if not negative or reached < FULL or right < RIGHT or not unsure >= UNSURE:
             return
         loss = history.scalar("loss")
         yield Finding(
