@@ -12,10 +12,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from fault_suite.drawing import Images, Labels, coloured, halved, noisy
+
 __all__ = ["DATA", "Photos", "photos"]
 
-Images = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
 VALID = 300
 """Photos that are held out."""
 
@@ -62,20 +62,6 @@ def photos(name: str, part: str, seed: int) -> Photos:
     )
 
 
-def _halved(images: Images, labels: Labels, part: str) -> tuple[Images, Labels]:
-    """All classes, the lower half of them, or the upper half numbered from 0."""
-    if part == "scratch":
-        return images, labels
-    middle = (int(labels.max()) + 1) // 2
-    kept = labels < middle if part == "source" else labels >= middle
-    chosen = labels[kept]
-    return images[kept], chosen - chosen.min()
-
-
-def _coloured(grey: npt.NDArray[np.floating]) -> Images:
-    return np.repeat(np.asarray(grey, np.float32)[:, None], 3, axis=1)
-
-
 @cache
 def _digits(part: str) -> tuple[Images, Labels]:
     from sklearn.datasets import load_digits
@@ -83,7 +69,7 @@ def _digits(part: str) -> tuple[Images, Labels]:
     loaded = load_digits()
     grey = torch.from_numpy(np.asarray(loaded.images, np.float32) / 16)[:, None]
     larger = torch.nn.functional.interpolate(grey, size=16, mode="bilinear")[:, 0].numpy()
-    return _halved(_coloured(larger), np.asarray(loaded.target, np.int64), part)
+    return halved(coloured(larger), np.asarray(loaded.target, np.int64), part)
 
 
 @cache
@@ -98,7 +84,7 @@ def _textures(part: str) -> tuple[Images, Labels]:
     wave = np.sin(2 * np.pi * frequency[:, None, None] * across + phase)
     colour = random.uniform(0.3, 0.7, (count, 3))[:, :, None, None]
     images = colour + 0.2 * wave[:, None] + random.normal(0, 0.15, (count, 3, size, size))
-    return _halved(np.clip(images, 0, 1).astype(np.float32), labels.astype(np.int64), part)
+    return halved(np.clip(images, 0, 1).astype(np.float32), labels.astype(np.int64), part)
 
 
 @cache
@@ -113,7 +99,7 @@ def _prototypes(part: str) -> tuple[Images, Labels]:
         top, left = random.integers(0, 5, 2)
         images[index] = patterns[label][:, top : top + size, left : left + size]
     mixed = 0.6 * images + 0.4 * random.random(images.shape)
-    return _halved(np.clip(mixed, 0, 1).astype(np.float32), labels.astype(np.int64), part)
+    return halved(np.clip(mixed, 0, 1).astype(np.float32), labels.astype(np.int64), part)
 
 
 @cache
@@ -127,7 +113,7 @@ def _elpv(part: str) -> tuple[Images, Labels]:
     broke = broken[sure].astype(np.int64)
     poly = (kinds[sure] == "poly").astype(np.int64)
     labels = {"scratch": 2 * poly + broke, "source": poly, "transfer": broke}[part]
-    return _coloured(pooled), labels
+    return coloured(pooled), labels
 
 
 @cache
@@ -136,7 +122,7 @@ def _shapes(part: str) -> tuple[Images, Labels]:
     random, size, count = np.random.default_rng(13), 24, 1500
     labels = random.integers(0, 8, count)
     images = np.stack([_shape(int(label), size, random) for label in labels])
-    return _halved(_noisy(images, random), labels.astype(np.int64), part)
+    return halved(noisy(images, random), labels.astype(np.int64), part)
 
 
 def _shape(label: int, size: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -179,15 +165,7 @@ def _glyphs(part: str) -> tuple[Images, Labels]:
         ink, paper = random.integers(0, 110, 3), random.integers(140, 255, 3)
         share = np.asarray(turned, np.float32)[..., None] / 255
         images.append((share * ink + (1 - share) * paper).astype(np.uint8))
-    return _halved(_noisy(np.stack(images), random), labels.astype(np.int64), part)
-
-
-def _noisy(images: npt.NDArray[np.uint8], random: np.random.Generator) -> Images:
-    values = images.transpose(0, 3, 1, 2) / 255 + random.normal(
-        0, 0.05, (*images.shape[:1], 1, 1, 1)
-    )
-    values = values + random.normal(0, 0.04, values.shape)
-    return np.clip(values, 0, 1).astype(np.float32)
+    return halved(noisy(np.stack(images), random), labels.astype(np.int64), part)
 
 
 @cache
@@ -205,7 +183,7 @@ def _spectra(part: str) -> tuple[Images, Labels]:
         cloud = np.fft.ifft2(noise / radius ** (0.5, 1.2, 2.0)[label % 3]).real
         cloud = (cloud - cloud.mean()) / cloud.std()
         images[index] = 0.5 + 0.15 * cloud
-    return _halved(np.clip(images, 0, 1), labels.astype(np.int64), part)
+    return halved(np.clip(images, 0, 1), labels.astype(np.int64), part)
 
 
 @cache
@@ -224,7 +202,7 @@ def _scenes(part: str) -> tuple[Images, Labels]:
         left = (label % 2) * width + random.integers(0, width - 2 * size)
         piece = image[top : top + 2 * size : 2, left : left + 2 * size : 2]
         images[index] = piece.transpose(2, 0, 1)
-    return _halved(images, labels.astype(np.int64), part)
+    return halved(images, labels.astype(np.int64), part)
 
 
 @cache
@@ -233,7 +211,7 @@ def _arrows(part: str) -> tuple[Images, Labels]:
     random, size, count = np.random.default_rng(21), 20, 1500
     labels = random.integers(0, 8, count)
     images = np.stack([_arrow(int(label), size, random) for label in labels])
-    return _halved(_noisy(images, random), labels.astype(np.int64), part)
+    return halved(noisy(images, random), labels.astype(np.int64), part)
 
 
 def _arrow(label: int, size: int, random: np.random.Generator) -> npt.NDArray[np.uint8]:
@@ -264,7 +242,7 @@ def _flags(part: str) -> tuple[Images, Labels]:
         images[index] = flag if label % 2 else flag.transpose(0, 2, 1)
     faded = 0.5 + (images - 0.5) * random.uniform(0.3, 1, (count, 1, 1, 1))
     faded += random.normal(0, 0.15, images.shape)
-    return _halved(np.clip(faded, 0, 1).astype(np.float32), labels.astype(np.int64), part)
+    return halved(np.clip(faded, 0, 1).astype(np.float32), labels.astype(np.int64), part)
 
 
 @cache
@@ -280,7 +258,7 @@ def _dots(part: str) -> tuple[Images, Labels]:
             mask |= (x - left) ** 2 + (y - top) ** 2 < 5
         dark, light = random.integers(0, 100, 3), random.integers(150, 255, 3)
         images[index] = np.where(mask[..., None], light, dark)
-    return _halved(_noisy(images, random), labels.astype(np.int64), part)
+    return halved(noisy(images, random), labels.astype(np.int64), part)
 
 
 @cache
@@ -298,7 +276,7 @@ def _weaves(part: str) -> tuple[Images, Labels]:
         wave = (*ways, np.sin(np.pi * np.hypot(x, y) / step), around)[label % 4]
         one, other = random.integers(140, 255, 3), random.integers(0, 110, 3)
         images[index] = np.where(wave[..., None] > 0, one, other)
-    return _halved(_noisy(images, random), labels.astype(np.int64), part)
+    return halved(noisy(images, random), labels.astype(np.int64), part)
 
 
 @cache
@@ -315,7 +293,7 @@ def _tissue(part: str) -> tuple[Images, Labels]:
         wall = (nearest[..., 1] - nearest[..., 0] < 1) & (label >= 3)
         colour = random.integers(60, 230, (len(seeds), 3))[far.argmin(-1)]
         images[index] = np.where(wall[..., None], 20, colour)
-    return _halved(_noisy(images, random), labels.astype(np.int64), part)
+    return halved(noisy(images, random), labels.astype(np.int64), part)
 
 
 DATA: dict[str, Callable[[str], tuple[Images, Labels]]] = {
