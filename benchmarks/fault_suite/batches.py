@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fault_suite.photos import Photos
-from fault_suite.preparing import augmented, blank, prepared
+from fault_suite.preparing import augmented, blank, prepared, wrapped
 from fault_suite.spec import Spec
 
 __all__ = ["Batches"]
@@ -20,7 +20,7 @@ class Batches:
     """Endless training batches of a spec."""
 
     def __init__(self, spec: Spec, photos: Photos) -> None:
-        self.spec, self.classes = spec, photos.classes
+        self.spec, self.photos, self.classes = spec, photos, photos.classes
         self.generator = torch.Generator().manual_seed(spec.seed + 77)
         self.images, true = prepared(spec, photos), photos.labels
         if spec.start == "transfer":
@@ -34,6 +34,17 @@ class Batches:
         self.valid_labels = photos.valid_labels
         if spec.evaluation_labels == "permuted":
             self.valid_labels = (self.valid_labels + 1) % photos.classes
+        self.valid_kept = torch.arange(len(self.valid_labels))
+        """Which held-out photos there are."""
+        if spec.evaluation_labels == "shuffled":
+            generator = torch.Generator().manual_seed(spec.seed + 78)
+            order = torch.randperm(len(self.valid_labels), generator=generator)
+            self.valid_labels = self.valid_labels[order]
+        if spec.evaluation_labels == "folder missing":
+            # Of the second class; the classes after it are numbered without it.
+            self.valid_kept = torch.nonzero(self.valid_labels != 1)[:, 0]
+            there = self.valid_labels[self.valid_kept]
+            self.valid_labels = torch.where(there > 1, there - 1, there)
         self.begins_epoch = False
 
     def _kept(self, labels: Tensor) -> Tensor:
@@ -72,6 +83,8 @@ class Batches:
             order = self._order()
             self.begins_epoch = True
             size = min(self.spec.batch_size, len(order))
+            if self.spec.order == "one class":
+                order = self._by_class(order, size)
             for first in range(0, len(order) - size + 1, size):
                 yield self._batch(order[first : first + size])
                 self.begins_epoch = False
@@ -93,8 +106,20 @@ class Batches:
             return torch.multinomial(weights, count, replacement=True, generator=self.generator)
         return torch.randperm(count, generator=self.generator)
 
+    def _by_class(self, order: Tensor, size: int) -> Tensor:
+        """Whole batches of each class, in any order."""
+        classes = [order[self.labels[order] == label] for label in range(self.classes)]
+        batches = [part for chosen in classes for part in torch.split(chosen, size)]
+        # What a class has left is filled up with its first.
+        filled = [part[torch.arange(size) % len(part)] for part in batches if len(part)]
+        places = torch.randperm(len(filled), generator=self.generator)
+        return torch.cat([filled[int(place)] for place in places])
+
     def _batch(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        images = augmented(self.images[chosen], self.spec.augmentation, self.generator)
+        if self.spec.augmentation == "wrapping":
+            images = wrapped(self.images[chosen], self.photos, self.generator)
+        else:
+            images = augmented(self.images[chosen], self.spec.augmentation, self.generator)
         if self.spec.augmentation == "accumulating":
             self.images[chosen] = images
         if not self.spec.mixup:
@@ -102,7 +127,8 @@ class Batches:
         share = float(torch.rand((), generator=self.generator))
         other = torch.randperm(len(chosen), generator=self.generator)
         hot = torch.nn.functional.one_hot(self.labels[chosen], self.classes).float()
-        mixed = share * hot + (1 - share) * hot[other]
+        own = 1 - share if self.spec.mixup_reversed else share
+        mixed = own * hot + (1 - own) * hot[other]
         targets = mixed if self.spec.mixup_labels else self.labels[chosen]
         return share * images + (1 - share) * images[other], targets
 

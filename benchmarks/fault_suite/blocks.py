@@ -39,8 +39,17 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
+    "softmax": lambda: Softmax(),
     "none": nn.Identity,
 }
+
+
+class Softmax(nn.Module):
+    """Over the channels, as an activation."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(n, c, h, w) or (n, ..., c) to the same."""
+        return torch.softmax(values, 1 if values.dim() == 4 else -1)
 
 
 class Maker:

@@ -37,9 +37,12 @@ BATCHNORM = (
     "inverted",
     "grouped",
     "vgg",
+    "repvgg",
+    "shuffle",
+    "wide",
 )
-RELU = (*BATCHNORM, "plain", "groupnorm")
-COLOURED = ("textures", "shapes", "glyphs", "scenes", "flags")
+RELU = (*BATCHNORM, "plain", "groupnorm", "nin")
+COLOURED = ("textures", "shapes", "glyphs", "scenes", "flags", "fruits")
 OPTIMIZERS, STARTS = ("sgd", "adam"), ("scratch", "transfer")
 TOO_HIGH, TOO_LOW = "learning-rate-too-high", "learning-rate-too-low"
 SCRATCH, TRANSFER = ("scratch",), ("transfer",)

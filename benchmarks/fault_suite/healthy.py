@@ -7,9 +7,9 @@ from typing import Any
 
 from fault_suite.spec import Spec
 
-__all__ = ["MORE_VARIANTS", "VARIANTS", "recipe", "variant"]
+__all__ = ["MORE_VARIANTS", "THIRD_VARIANTS", "VARIANTS", "recipe", "variant"]
 
-CAREFUL = ("plain", "vit", "mixer", "convnext", "mlp", "cct")
+CAREFUL = ("plain", "vit", "mixer", "convnext", "mlp", "cct", "swin", "poolformer", "nin")
 """Networks without BatchNorm, which take smaller steps with SGD."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -43,6 +43,14 @@ MORE_VARIANTS: dict[str, dict[str, Any]] = VARIANTS | {
 }
 """With those that came with the second unseen part."""
 
+THIRD_VARIANTS: dict[str, dict[str, Any]] = MORE_VARIANTS | {
+    "jitter": {"augmentation": "jitter"},
+    "adamw": {"algorithm": "adamw", "weight_decay": 0.05},
+    "nesterov": {"algorithm": "nesterov", "weight_decay": 5e-4},
+    "exponential decay": {"step_factor": 0.985},
+}
+"""With those that came with the third."""
+
 
 def recipe(network: str, data: str, optimizer: str, start: str, seed: int) -> Spec:
     """The healthy training of a cell."""
@@ -62,7 +70,10 @@ def recipe(network: str, data: str, optimizer: str, start: str, seed: int) -> Sp
 
 def variant(spec: Spec, name: str) -> Spec:
     """`spec` made hard; smaller batches go with smaller steps, larger ones with larger."""
-    changed = replace(spec, **MORE_VARIANTS[name])
+    changed = replace(spec, **THIRD_VARIANTS[name])
+    if name in ("adamw", "nesterov"):
+        usual = recipe(*spec.cell[:2], "adam" if name == "adamw" else "sgd", spec.start, spec.seed)
+        return replace(changed, learning_rate=usual.learning_rate)
     if name == "frozen backbone":
         return replace(changed, start="transfer", learning_rate=spec.learning_rate * 2.5)
     if name == "slow and steady":

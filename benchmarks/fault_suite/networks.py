@@ -1,4 +1,4 @@
-"""Eighteen small networks: `features`, which a transfer keeps, and `head`."""
+"""Twenty-four small networks: `features`, which a transfer keeps, and `head`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from fault_suite import third_networks
 from fault_suite.blocks import (
     WIDTH,
     Across,
@@ -54,6 +55,18 @@ class Cosine(nn.Linear):
         return nn.functional.linear(normalised(rows), normalised(self.weight))
 
 
+class GradientReversal(nn.Module):
+    """Leaves what passes as it is, and multiplies its gradient."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """The same values."""
+        return self.factor * rows + (1 - self.factor) * rows.detach()
+
+
 class Network(nn.Module):
     """Features, dropout, head and what a script applies to the logits."""
 
@@ -62,15 +75,25 @@ class Network(nn.Module):
         self.features = features
         self.dropout = nn.Dropout(spec.dropout)
         outputs = spec.head_outputs or classes
+        if spec.photo_dropout:
+            self.photo_dropout = nn.Dropout(spec.photo_dropout)
+        if spec.features_gradient != 1:
+            self.reversal = GradientReversal(spec.features_gradient)
+        if spec.bottleneck is not None:
+            self.bottleneck = nn.Linear(dim, spec.bottleneck)
+            dim = spec.bottleneck
         self.head = Cosine(dim, outputs) if spec.cosine_head else nn.Linear(dim, outputs)
         if spec.output != "none":
             self.output = OUTPUTS[spec.output]()
         if spec.output_dropout:
             self.output_dropout = nn.Dropout(spec.output_dropout)
         self.detached, self.mixes = spec.detached, spec.mixes
+        self.functional_dropout = spec.functional_dropout
 
     def forward(self, images: Tensor) -> Tensor:
         """(n, 3, s, s) to (n, classes)."""
+        if hasattr(self, "photo_dropout"):
+            images = self.photo_dropout(images)
         if self.detached:
             with torch.no_grad():
                 rows = self.features(images)
@@ -78,6 +101,10 @@ class Network(nn.Module):
             rows = self.features(images)
         if self.mixes:  # As one who takes reshape() for a transposition and back.
             rows = rows.reshape(rows.shape[1], rows.shape[0]).T
+        if self.functional_dropout:  # As one who forgets `training=self.training`.
+            rows = nn.functional.dropout(rows, self.functional_dropout)
+        for name in ("reversal", "bottleneck"):
+            rows = getattr(self, name)(rows) if hasattr(self, name) else rows
         logits: Tensor = self.head(self.dropout(rows))
         for name in ("output", "output_dropout"):
             logits = getattr(self, name)(logits) if hasattr(self, name) else logits
@@ -318,6 +345,12 @@ NETWORKS: dict[str, Callable[[Spec, int], tuple[nn.Module, int]]] = {
     "grouped": grouped,
     "cct": cct,
     "vgg": vgg,
+    "repvgg": third_networks.repvgg,
+    "shuffle": third_networks.shuffle,
+    "wide": third_networks.wide,
+    "swin": third_networks.swin,
+    "poolformer": third_networks.poolformer,
+    "nin": third_networks.nin,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -12,9 +12,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from fault_suite import third_photos
 from fault_suite.drawing import Images, Labels, coloured, halved, noisy
 
-__all__ = ["DATA", "Photos", "photos"]
+__all__ = ["DATA", "Photos", "by_class", "photos"]
 
 VALID = 300
 """Photos that are held out."""
@@ -59,6 +60,23 @@ def photos(name: str, part: str, seed: int) -> Photos:
         int(labels.max()) + 1,
         train.mean((0, 2, 3)).view(3, 1, 1),
         train.std((0, 2, 3)).view(3, 1, 1),
+    )
+
+
+def by_class(photos: Photos) -> Photos:
+    """The same photos, the last of a list that is sorted by class held out."""
+    images = torch.cat([photos.images, photos.valid_images])
+    labels = torch.cat([photos.labels, photos.valid_labels])
+    order, count = torch.argsort(labels, stable=True), len(photos.labels)
+    generator = torch.Generator().manual_seed(9)
+    train, valid = order[:count], order[count:]
+    train = train[torch.randperm(count, generator=generator)]
+    return replace(
+        photos,
+        images=images[train],
+        labels=labels[train],
+        valid_images=images[valid],
+        valid_labels=labels[valid],
     )
 
 
@@ -310,4 +328,9 @@ DATA: dict[str, Callable[[str], tuple[Images, Labels]]] = {
     "dots": _dots,
     "weaves": _weaves,
     "tissue": _tissue,
+    "automata": third_photos.automata,
+    "galaxies": third_photos.galaxies,
+    "roads": third_photos.roads,
+    "segments": third_photos.segments,
+    "fruits": third_photos.fruits,
 }

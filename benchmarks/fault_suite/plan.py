@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fault_suite import split
-from fault_suite.healthy import MORE_VARIANTS, VARIANTS, recipe, variant
+from fault_suite.healthy import MORE_VARIANTS, THIRD_VARIANTS, VARIANTS, recipe, variant
 from fault_suite.registry import FAULTS
 from fault_suite.spec import Spec
 
@@ -38,6 +38,14 @@ PARTS = {
     "tuning": (
         Part(split.TUNING_KINDS, split.TUNING_NETWORKS, split.TUNING_DATA, 4, 8),
         Part(split.SEEN_KINDS, split.SEEN_NETWORKS, split.SEEN_DATA, 12, 11),
+        Part(
+            split.SECOND_KINDS,
+            split.SECOND_NETWORKS,
+            split.SECOND_DATA,
+            4,
+            8,
+            tuple(MORE_VARIANTS),
+        ),
     ),
     "unseen": (
         Part(
@@ -46,7 +54,7 @@ PARTS = {
             split.UNSEEN_DATA,
             4,
             8,
-            tuple(MORE_VARIANTS),
+            tuple(THIRD_VARIANTS),
         ),
     ),
 }

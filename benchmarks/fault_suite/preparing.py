@@ -10,7 +10,7 @@ from torch import Tensor
 from fault_suite.photos import Photos
 from fault_suite.spec import Spec
 
-__all__ = ["augmented", "blank", "evaluated", "prepared"]
+__all__ = ["augmented", "blank", "evaluated", "prepared", "wrapped"]
 
 
 def _normalised(images: Tensor, photos: Photos) -> Tensor:
@@ -62,6 +62,32 @@ def _augmented(images: Tensor, photos: Photos) -> Tensor:
     return torch.cat(parts)
 
 
+def _cast(images: Tensor, photos: Photos) -> Tensor:
+    """Photos in 0 to 1 made whole numbers: all that is not full becomes 0."""
+    return _normalised(images.long().float(), photos)
+
+
+def _four_pixels(images: Tensor, photos: Photos) -> Tensor:
+    """Resized to 4 x 4 and back."""
+    small = torch.nn.functional.adaptive_avg_pool2d(images, 4)
+    larger = torch.nn.functional.interpolate(small, size=images.shape[-1], mode="bilinear")
+    return _normalised(larger, photos)
+
+
+def _marked(images: Tensor, photos: Photos) -> Tensor:
+    """A corner whose brightness says the class, as a stamp on the training photos does."""
+    marked = images.clone()
+    marked[:, :, :3, :3] = (photos.labels.float() / (photos.classes - 1)).view(-1, 1, 1, 1)
+    return _normalised(marked, photos)
+
+
+def _padded(images: Tensor, photos: Photos) -> Tensor:
+    """Made half as large, with black around it, instead of filling the whole."""
+    edge = images.shape[-1] // 4
+    small = torch.nn.functional.avg_pool2d(images, 2)
+    return _normalised(torch.nn.functional.pad(small, (edge,) * 4), photos)
+
+
 WAYS: dict[str, Callable[[Tensor, Photos], Tensor]] = {
     "normalised": _normalised,
     "unit": lambda images, _: images,
@@ -81,6 +107,11 @@ WAYS: dict[str, Callable[[Tensor, Photos], Tensor]] = {
     "mean of 255": lambda images, photos: (images - 255 * photos.mean) / photos.std,
     "blank": _blank,
     "blank left out": _normalised,
+    "cast": _cast,
+    "four pixels": _four_pixels,
+    "marked": _marked,
+    "padded": _padded,
+    "transposed": lambda images, photos: _normalised(images.transpose(2, 3), photos),
 }
 
 
@@ -92,8 +123,8 @@ def prepared(spec: Spec, photos: Photos) -> Tensor:
 def evaluated(spec: Spec, photos: Photos) -> Tensor:
     """The validation photos as the script prepares them."""
     way = spec.inputs if spec.evaluation_inputs == "same" else spec.evaluation_inputs
-    # Photos that cannot be decoded are among the training photos only.
-    whole = way in ("not finite", "blank")
+    # Photos that cannot be decoded, or are marked, are among the training photos only.
+    whole = way in ("not finite", "blank", "marked")
     return WAYS["normalised" if whole else way](photos.valid_images, photos)
 
 
@@ -106,6 +137,13 @@ def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
         return images.add_(0.7 * noise)
     if kind == "tiny crop":
         return _cropped(images, generator)
+    if kind == "blur":
+        return _blurred(images)
+    if kind == "flips and turns":
+        return _turned(images, generator)
+    if kind == "jitter":
+        levels = 1 + 0.15 * torch.randn((len(images), 3, 1, 1), generator=generator)
+        return images * levels + 0.05 * noise
     if kind == "destroying":
         images = _erased(images, 0.85, generator)
         return images + 1.5 * noise
@@ -123,6 +161,30 @@ def _cropped(images: Tensor, generator: torch.Generator) -> Tensor:
     pairs = zip(images, places, strict=True)
     crops = [photo[:, top : top + side, left : left + side] for photo, (top, left) in pairs]
     return torch.nn.functional.interpolate(torch.stack(crops), size=size, mode="bilinear")
+
+
+def wrapped(images: Tensor, photos: Photos, generator: torch.Generator) -> Tensor:
+    """Normalised photos made brighter in bytes, where 256 is 0."""
+    levels = (255 * (images * photos.std + photos.mean)).clamp(0, 255)
+    brighter = levels + 60 + 120 * torch.rand((len(images), 1, 1, 1), generator=generator)
+    return _normalised(brighter.floor() % 256 / 255, photos)
+
+
+def _blurred(images: Tensor) -> Tensor:
+    """Each pixel the mean of its neighbours, twice."""
+    edge = images.shape[-1] // 4 * 2 + 1
+    for _ in range(2):
+        images = torch.nn.functional.avg_pool2d(images, edge, 1, edge // 2, count_include_pad=False)
+    return images
+
+
+def _turned(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each photo turned by any right angle, and mirrored or not."""
+    turns = torch.randint(0, 8, (len(images),), generator=generator).tolist()
+    pairs = zip(images, turns, strict=True)
+    turned = [torch.rot90(photo, turn % 4, (1, 2)) for photo, turn in pairs]
+    pairs = zip(turned, turns, strict=True)
+    return torch.stack([photo.flip(2) if turn >= 4 else photo for photo, turn in pairs])
 
 
 def _erased(images: Tensor, edge: float, generator: torch.Generator) -> Tensor:

@@ -28,6 +28,7 @@ from fault_suite.fault import (
 )
 from fault_suite.second_kinds import SECOND
 from fault_suite.spec import Spec
+from fault_suite.third_kinds import THIRD
 
 __all__ = ["FAULTS"]
 
@@ -213,6 +214,7 @@ FAULTS: dict[str, Fault] = {
         ),
         Fault("weights_redrawn", put(redrawn=True), ("weights-redrawn", "poor-initialisation")),
         *SECOND,
+        *THIRD,
     )
 }
 """Every kind by its name."""

@@ -64,8 +64,10 @@ def _remove(spec: Spec, name: Any) -> Spec:
     """A layer at the end of the network, by its kind, or one normalisation of two."""
     if "normalis" in str(name):
         return replace(spec, inputs="normalised") if spec.inputs == "twice" else spec
-    if str(name).lower() == "dropout":
+    if str(name).lower() in ("dropout", "droppath"):
         return _dropout(spec, 0.0)
+    if "revers" in str(name).lower():
+        return replace(spec, features_gradient=1.0)
     there = spec.output.split()[-1]
     return replace(spec, output="none") if there in str(name).lower() else spec
 
@@ -86,6 +88,11 @@ def _activated(spec: Spec, kind: Any) -> Spec:
     return replace(spec, activation=str(kind))
 
 
+def _head_scale(spec: Spec, value: Any) -> Spec:
+    """What logits are multiplied by."""
+    return _new_head(replace(spec, temperature=1.0), value)
+
+
 def _new_head(spec: Spec, _: Any) -> Spec:
     spec = replace(spec, cosine_head=False)
     return replace(spec, initialisation="default") if "head" in spec.initialisation else spec
@@ -95,11 +102,13 @@ def _trained(spec: Spec, _: Any) -> Spec:
     return replace(spec, mode="train")
 
 
+DROPOUTS = ("output_dropout", "functional_dropout", "photo_dropout", "drop_path")
+
+
 def _dropout(spec: Spec, share: Any) -> Spec:
-    """The dropout that is there, of the logits before that of the features."""
-    if spec.output_dropout:
-        return replace(spec, output_dropout=float(share))
-    return replace(spec, dropout=float(share))
+    """The dropout that is there; that of the features comes last."""
+    there = next((name for name in DROPOUTS if getattr(spec, name)), "dropout")
+    return _set(there)(spec, float(share))
 
 
 def _longer(spec: Spec, factor: Any) -> Spec:
@@ -118,11 +127,54 @@ def _mapped(spec: Spec, _: Any) -> Spec:
 
 def _paired(spec: Spec, _: Any) -> Spec:
     """Labels and photos from one list again, which mends no label that is noise."""
-    return replace(spec, labels="true") if spec.labels == "shuffled" else spec
+    mended = spec.labels in ("shuffled", "of previous batch")
+    return replace(spec, labels="true") if mended else spec
 
 
-def _loaded(spec: Spec, _: Any) -> Spec:
-    return replace(spec, inputs="normalised") if spec.inputs == "constant" else spec
+def _targets(spec: Spec, _: Any) -> Spec:
+    """The loss compares with the labels that there are."""
+    return replace(spec, labels="true") if spec.labels == "predicted" else spec
+
+
+def _evaluation_classes(spec: Spec, _: Any) -> Spec:
+    """Evaluation labels from the mapping of the training, which pairs no label anew."""
+    return spec if spec.evaluation_labels == "shuffled" else replace(spec, evaluation_labels="true")
+
+
+def _evaluation_paired(spec: Spec, _: Any) -> Spec:
+    """Evaluation labels and photos from one list again."""
+    return replace(spec, evaluation_labels="true") if spec.evaluation_labels == "shuffled" else spec
+
+
+def _inputs(*kinds: str) -> Change:
+    """Photos as they should be, if it is one of these that is wrong with them."""
+    return lambda spec, _: replace(spec, inputs="normalised") if spec.inputs in kinds else spec
+
+
+def _normalised(spec: Spec, _: Any) -> Spec:
+    """Normalising, which mends neither what photos show nor how they are laid out."""
+    other = ("reshaped", "four pixels", "marked", "cast")
+    return spec if spec.inputs in other else replace(spec, inputs="normalised")
+
+
+def _loss(spec: Spec, loss: Any) -> Spec:
+    """Another loss; the head of a regression gets an output for each class with it."""
+    outputs = None if spec.loss == "index" else spec.head_outputs
+    return replace(spec, loss=str(loss), head_outputs=outputs)
+
+
+def _unweighted(spec: Spec, _: Any) -> Spec:
+    balance = "none" if spec.balance == "inverted weights" else spec.balance
+    return replace(spec, zero_weight=False, first_weight=1.0, balance=balance)
+
+
+def _algorithm(spec: Spec, name: Any) -> Spec:
+    return replace(spec, algorithm=str(name).lower())
+
+
+def _width(spec: Spec, width: Any) -> Spec:
+    """Of the narrow layer that is there."""
+    return spec if spec.bottleneck is None else replace(spec, bottleneck=int(width))
 
 
 def _penalty(spec: Spec, factor: Any) -> Spec:
@@ -144,16 +196,18 @@ CHANGES: Mapping[str, Change] = {
     "gradient_clipping": _set("clip_norm"),
     "clip_value": _set("clip_value"),
     "batch_size": _set("batch_size"),
-    "schedule": _constant(schedule="constant", step_factor=1.0, schedule_steps=None),
+    "schedule": _constant(
+        schedule="constant", step_factor=1.0, schedule_steps=None, decay_every=None
+    ),
     "warmup": _set("warmup"),
     "optimizer.zero_grad": _zero_grad,
     "optimizer.step": _constant(stepped_every=1),
-    "optimizer.parameters": _constant(held="all"),
-    "loss": _set("loss"),
-    "loss.weight": _constant(zero_weight=False, first_weight=1.0),
+    "optimizer.parameters": _constant(held="all", registered=True),
+    "loss": _loss,
+    "loss.weight": _unweighted,
     "loss.reduction": _set("reduction"),
     "loss.ignore_index": _constant(ignored_class=None),
-    "loss.sign": _constant(loss_factor=1.0),
+    "loss.sign": _constant(loss_factor=1.0, maximize=False),
     "label_smoothing": _set("label_smoothing"),
     "remove": _remove,
     "balance": _set("balance"),
@@ -167,11 +221,11 @@ CHANGES: Mapping[str, Change] = {
     "batchnorm.train": _trained,
     "model.train": _trained,
     "model.eval": _constant(evaluation_mode="eval"),
-    "inputs.normalise": _constant(inputs="normalised"),
+    "inputs.normalise": _normalised,
     "inputs.finite": _finite,
-    "normalise": _constant(inputs="normalised"),
+    "normalise": _normalised,
     "evaluation.preprocessing": _constant(evaluation_inputs="same"),
-    "evaluation.class_to_idx": _constant(evaluation_labels="true"),
+    "evaluation.class_to_idx": _evaluation_classes,
     "shuffle": _constant(order="shuffled"),
     "pretrained": _set("pretrained"),
     "augmentation": _set("augmentation"),
@@ -183,17 +237,38 @@ CHANGES: Mapping[str, Change] = {
     "mixup": _set("mixup"),
     "inputs.blank": _blank_left_out,
     "forward.reshape": _constant(mixes=False),
-    "head.scale": _new_head,
+    "head.scale": _head_scale,
     "loss.examples": _constant(loss_examples=None),
     "loss.factor": _constant(loss_factor=1.0),
     "loss.penalty_factor": _penalty,
     "model.made": _constant(redrawn=False),
-    "weights.overwritten": _constant(weight_limit=None, redrawn=False),
-    "labels.classes": _constant(missing_class=False),
+    "weights.overwritten": _constant(weight_limit=None, redrawn=False, reloaded=False),
+    "labels.classes": _constant(missing_class=False, split="random"),
     "labels.pairing": _paired,
     "examples": _constant(examples=None),
     "forward.detached": _constant(detached=False),
-    "inputs.loading": _loaded,
+    "inputs.loading": _inputs("constant", "cast"),
+    "inputs.cast": _inputs("cast"),
+    "inputs.layout": _inputs("reshaped"),
+    "inputs.resolution": _inputs("four pixels"),
+    "inputs.mark": _inputs("marked"),
+    "optimizer": _algorithm,
+    "optimizer.maximize": _constant(maximize=False),
+    "dampening": _set("dampening"),
+    "checkpoint.load": _constant(reloaded=False),
+    "forward.gradient_factor": _set("features_gradient"),
+    "loss.gamma": _set("gamma"),
+    "loss.temperature": _set("temperature"),
+    "loss.targets": _targets,
+    "mixup.labels": _constant(mixup_reversed=False, mixup_labels=True),
+    "evaluation.pairing": _evaluation_paired,
+    "evaluation.buffers": _constant(buffers_copied=True),
+    "split": _constant(split="random"),
+    "dropout.training": _constant(functional_dropout=0.0),
+    "drop_path": _set("drop_path"),
+    "layer.width": _width,
+    "head.hidden_features": _width,
+    "model.modules": _constant(registered=True),
 }
 
 
@@ -212,6 +287,8 @@ RECIPE = (
     "steps",
     "batch_size",
     "momentum",
+    "dampening",
+    "algorithm",
     "beta1",
     "beta2",
     "eps",
@@ -219,6 +296,7 @@ RECIPE = (
     "schedule",
     "warmup",
     "step_factor",
+    "decay_every",
     "bump",
     "backbone_factor",
     "clip_norm",

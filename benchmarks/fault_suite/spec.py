@@ -22,6 +22,22 @@ LATER = (
     "cosine_head",
     "mixes",
     "mixup_labels",
+    "algorithm",
+    "dampening",
+    "decay_every",
+    "maximize",
+    "reloaded",
+    "gamma",
+    "temperature",
+    "features_gradient",
+    "functional_dropout",
+    "photo_dropout",
+    "drop_path",
+    "bottleneck",
+    "registered",
+    "buffers_copied",
+    "mixup_reversed",
+    "split",
 )
 """Settings that the first recordings did not have."""
 
@@ -47,10 +63,17 @@ class Spec:
     beta2: float = 0.999
     eps: float = 1e-8
     weight_decay: float = 5e-4
+    dampening: float = 0.0
+    """Of SGD's momentum."""
+    maximize: bool = False
+    algorithm: str = "usual"
+    """`usual`: what `optimizer` says; or `adadelta`, `adamw`, `nesterov`, `sgd`, `adam`."""
     schedule: str = "constant"
     """`constant`, `cosine`, or `linear`."""
     schedule_steps: int | None = None
     """After how many steps a linear schedule is at 0; None: at the end."""
+    decay_every: int | None = None
+    """After how many steps the learning rate is divided by 10, again and again."""
     warmup: int = 0
     """Steps over which the learning rate rises."""
     step_factor: float = 1.0
@@ -65,9 +88,11 @@ class Spec:
     clip_value: float | None = None
     accumulation: int = 1
     zero_grad: str = "before"
-    """`before` the backward pass, `after` the step, `never`, or `between` the two."""
+    """`before` the backward pass, `after` the step, `never`, `between` the two, or `each
+    epoch` once."""
     held: str = "all"
-    """What the optimizer holds: `all`, `head`, `backbone`, `all but one`, or a `stale` model."""
+    """What the optimizer holds: `all`, `head`, `backbone`, `all but one`, `biases`, or a `stale`
+    model."""
     rebuilt: bool = False
     """Whether the optimizer is made anew at every step."""
     stepped_every: int = 1
@@ -79,9 +104,19 @@ class Spec:
     average: float | None = None
     """Given: the decay of a running average of the weights, which evaluations use."""
 
+    reloaded: bool = False
+    """Whether the weights of the start are loaded again at every epoch."""
+    buffers_copied: bool = True
+    """Whether evaluations have the running statistics of BatchNorm; else those of the start."""
+
     # -- the loss
     loss: str = "cross_entropy"
-    """`cross_entropy`, `nll`, `mse`, `l1`, `bce` or `kl_div`."""
+    """`cross_entropy`, `nll`, `mse`, `l1`, `bce`, `kl_div`, `focal`, or `index`: the squared
+    error of one output as the class's number."""
+    gamma: float = 2.0
+    """Of the focal loss."""
+    temperature: float = 1.0
+    """What logits are divided by before the loss."""
     reduction: str = "mean"
     output: str = "none"
     """What the network applies to its logits: `softmax`, `sigmoid`, `relu`, `tanh`,
@@ -123,6 +158,18 @@ class Spec:
     """Whether a reshape in the forward pass mixes the examples of a batch."""
     batchnorm_momentum: float = 0.1
     head_outputs: int | None = None
+    features_gradient: float = 1.0
+    """What the gradient is multiplied by where it enters the features."""
+    functional_dropout: float = 0.0
+    """Of the features, and active in evaluations too."""
+    photo_dropout: float = 0.0
+    """Of the network's inputs."""
+    drop_path: float = 0.0
+    """How often a residual block's body is left out."""
+    bottleneck: int | None = None
+    """Given: the width of a linear layer between the features and the head."""
+    registered: bool = True
+    """Whether the features are a module of the network, and not in a list of its own."""
 
     # -- the data
     inputs: str = "normalised"
@@ -131,15 +178,20 @@ class Spec:
     evaluation_labels: str = "true"
     label_noise: float = 0.0
     order: str = "shuffled"
-    """`shuffled`, `sorted`, `one batch`, `first tenth`, or `first few`: a photo a class."""
+    """`shuffled`, `sorted`, `one batch`, `first tenth`, `first few`: a photo a class, or `one
+    class` a batch."""
     augmentation: str = "none"
     mixup: bool = False
     mixup_labels: bool = True
     """Whether mixup mixes the labels too."""
+    mixup_reversed: bool = False
+    """Whether mixup weighs each photo's label by the other photo's share."""
     examples: int | None = None
     imbalance: float = 1.0
     missing_class: bool = False
     leak: bool = False
+    split: str = "random"
+    """`random`, or `sorted`: the last photos of a list sorted by class are held out."""
     balance: str = "none"
     patience: int | None = None
     """Given: the best evaluation counts and not the last."""
@@ -164,6 +216,8 @@ class Spec:
             share *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
         if self.schedule == "linear":
             share *= max(1 - step / (self.schedule_steps or self.steps), 0.0)
+        if self.decay_every is not None:
+            share *= 0.1 ** (step // self.decay_every)
         middle = self.steps // 2
         rate = self.learning_rate * share * (self.bump if middle <= step < middle + 5 else 1.0)
         return rate if self.rate_limit is None else min(rate, self.rate_limit)

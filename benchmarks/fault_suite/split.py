@@ -4,18 +4,25 @@ Each part was written before any result of it was looked at. Rules may be change
 tuning part shows; the headline is of runs whose kind, network and data set are all unseen. No
 run mixes the two.
 
-The tuning part has two groups: what the rules' authors first tuned on, and what was unseen until
-its results were read (71.9 % detected, the first fix working in 8.8 %, alarms in 12.5 % of healthy
-trainings). From then on that group was for tuning too, and a new unseen part was written first.
+The tuning part has three groups. The first is what the rules' authors first tuned on. The second
+was unseen until its results were read (71.9 % detected, the first fix working in 8.8 %, alarms in
+12.5 % of healthy trainings); from then on it was for tuning too, and a new unseen part was written
+first. That one is the third group: its kinds were written by those who then mended the rules, so
+they knew them by name, and it came out at 79.2 % detected, the first cause right in 47.2 %, the
+first fix working in 34.7 %, and alarms in 1.2 % of healthy trainings. From then on it was for
+tuning.
 
-What is unseen is how it comes out. Its kinds were written by those who then mended the rules, so
-they knew them by name; what the hook records of some of them was tried on digits and looked at
-before any rule was mended, and no judgement of the recordings was read until the tuning was over.
+What is unseen now is the third unseen part. Its kinds, networks and data sets, and which causes and
+fixes are right, were written by someone who had not seen the rules, the diagnosis, or any result.
+What they do to the accuracy was tried without the debugger.
 """
 
 from __future__ import annotations
 
 __all__ = [
+    "SECOND_DATA",
+    "SECOND_KINDS",
+    "SECOND_NETWORKS",
     "SEEN_DATA",
     "SEEN_KINDS",
     "SEEN_NETWORKS",
@@ -29,11 +36,13 @@ __all__ = [
 
 TUNING_NETWORKS = ("plain", "batchnorm", "bias_batchnorm", "resnet", "depthwise", "vit")
 SEEN_NETWORKS = ("convnext", "densenet", "groupnorm", "mixer", "squeeze", "inception")
-UNSEEN_NETWORKS = ("lenet", "mlp", "inverted", "grouped", "cct", "vgg")
+SECOND_NETWORKS = ("lenet", "mlp", "inverted", "grouped", "cct", "vgg")
+UNSEEN_NETWORKS = ("repvgg", "shuffle", "wide", "swin", "poolformer", "nin")
 
 TUNING_DATA = ("digits", "textures", "prototypes")
 SEEN_DATA = ("elpv", "shapes", "glyphs", "spectra", "scenes")
-UNSEEN_DATA = ("arrows", "flags", "dots", "weaves", "tissue")
+SECOND_DATA = ("arrows", "flags", "dots", "weaves", "tissue")
+UNSEEN_DATA = ("automata", "galaxies", "roads", "segments", "fruits")
 
 TUNING_KINDS = (
     "learning_rate_high",
@@ -123,7 +132,7 @@ SEEN_KINDS = (
     "optimizer_rebuilt",
 )
 
-UNSEEN_KINDS = (
+SECOND_KINDS = (
     "schedule_ends_early",
     "rate_and_decay_swapped",
     "step_missing",
@@ -153,4 +162,46 @@ UNSEEN_KINDS = (
     "initialisation_uniform",
     "initialisation_zero",
     "reshape_mixes_examples",
+)
+
+UNSEEN_KINDS = (
+    "one_cycle_peak_high",
+    "plateau_waits_for_maximum",
+    "optimizer_maximizes",
+    "dampening_of_one",
+    "adadelta_with_rate_of_adam",
+    "optimizer_holds_biases_only",
+    "zero_grad_once_an_epoch",
+    "checkpoint_loaded_each_epoch",
+    "backbone_rate_of_head",
+    "weights_not_loaded",
+    "gradient_reversed",
+    "focal_gamma_of_50",
+    "temperature_of_100",
+    "temperature_of_a_hundredth",
+    "class_weights_inverted",
+    "regression_on_class_number",
+    "predictions_as_targets",
+    "labels_of_previous_batch",
+    "mixup_labels_reversed",
+    "evaluation_labels_in_other_order",
+    "evaluation_folder_missing",
+    "split_of_sorted_list",
+    "inputs_viewed_not_permuted",
+    "inputs_cast_to_integers",
+    "resized_to_four_pixels",
+    "class_stamped_on_photos",
+    "brightness_wraps_around",
+    "blur_strong",
+    "flips_change_class",
+    "evaluation_padded",
+    "evaluation_transposed",
+    "batches_of_one_class",
+    "functional_dropout_always_on",
+    "dropout_on_photos",
+    "drop_path_of_keep_share",
+    "bottleneck_of_one_unit",
+    "layers_in_plain_list",
+    "softmax_between_layers",
+    "batchnorm_statistics_not_copied",
 )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fault_suite.batches import Batches
 from fault_suite.healthy import recipe
 from fault_suite.networks import Network, build
-from fault_suite.photos import Photos, photos
+from fault_suite.photos import Photos, by_class, photos
 from fault_suite.preparing import evaluated
 from fault_suite.spec import Spec
 from fault_suite.weights import initialise
@@ -54,18 +54,25 @@ class Training:
         self.spec = spec
         part = "scratch" if spec.start == "scratch" else "transfer"
         self.photos = photos(spec.data, part, spec.seed)
+        if spec.split == "sorted":
+            self.photos = by_class(self.photos)
         torch.manual_seed(spec.seed)
         self.model = build(spec, self.photos.size, self.photos.classes)
         initialise(self.model, spec.initialisation)
         if spec.start == "transfer" and spec.pretrained:
             self.model.features.load_state_dict(_pretrained(spec, weights))
         _freeze(self.model, spec)
+        if not spec.registered:
+            _unregister(self.model)
         self.batches = Batches(spec, self.photos)
         self.criterion = _criterion(spec, self.photos, self.batches)
         self.held = copy.deepcopy(self.model) if spec.held == "stale" else self.model
         self.optimizer = self._optimizer()
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = copy.deepcopy(self.model.state_dict())
+        self.initial = copy.deepcopy(self.model.state_dict())
+        self.targets: Tensor | None = None
+        """Of the batch before."""
 
     def hook(self, folder: Path) -> Hook:
         """Watches it, as two lines in a script do."""
@@ -75,13 +82,16 @@ class Training:
     def run(self) -> list[float]:
         """Train; the accuracies of the evaluations."""
         spec, accuracies = self.spec, list[float]()
-        inputs, labels = evaluated(spec, self.photos), self.batches.valid_labels
+        inputs = evaluated(spec, self.photos)[self.batches.valid_kept]
+        labels = self.batches.valid_labels
         every = max(spec.steps // EVALUATIONS, 1)
         if spec.mode == "eval":
             self.model.eval()
         for step, micro_batches in zip(range(spec.steps), self._steps(), strict=False):
             if spec.redrawn and self.batches.begins_epoch:
                 initialise(self.model, "default")
+            if spec.reloaded and self.batches.begins_epoch:
+                self.model.load_state_dict(self.initial)
             self._step(step, micro_batches)
             if (step + 1) % every == 0:
                 accuracies.append(self._evaluate(inputs, labels))
@@ -98,7 +108,8 @@ class Training:
             self.optimizer = self._optimizer()
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * spec.rate_at(step) / spec.learning_rate
-        if spec.zero_grad == "before":
+        begins = spec.zero_grad == "each epoch" and self.batches.begins_epoch
+        if spec.zero_grad == "before" or begins:
             self.held.zero_grad()
             self.model.zero_grad()
         for images, targets in micro_batches:
@@ -133,22 +144,42 @@ class Training:
                         self.average[name].lerp_(value, 1 - decay)
 
     def _loss(self, images: Tensor, targets: Tensor) -> Tensor:
-        logits = self.model(images)
+        logits = self._logits(images)
+        targets = self._targets(logits, targets)
         count = self.spec.loss_examples or len(logits)
         logits, targets = logits[:count], targets[:count]
-        if self.spec.loss in ONE_HOT:
-            targets = nn.functional.one_hot(targets, logits.shape[1]).float()
-        loss: Tensor = self.criterion(logits, targets)
+        loss: Tensor = self.criterion(*self._compared(logits, targets))
         if self.spec.penalty:
             squares = [(p**2).sum() for p in self.model.parameters()]
             loss = loss + self.spec.penalty * torch.stack(squares).sum()
         return loss
 
+    def _logits(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images)
+        return logits if self.spec.temperature == 1 else logits / self.spec.temperature
+
+    def _targets(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """What the loss compares with: the labels, unless the spec says otherwise."""
+        before, self.targets = self.targets, targets
+        if self.spec.labels == "of previous batch":
+            return targets if before is None else before
+        return logits.detach().argmax(1) if self.spec.labels == "predicted" else targets
+
+    def _compared(self, logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """What the criterion takes."""
+        if self.spec.loss in ONE_HOT:
+            return logits, nn.functional.one_hot(targets, logits.shape[1]).float()
+        return (logits[:, 0], targets.float()) if self.spec.loss == "index" else (logits, targets)
+
     def _evaluate(self, images: Tensor, labels: Tensor) -> float:
-        if self.spec.average is None:
+        if self.spec.average is None and self.spec.buffers_copied:
             return self._accuracy(images, labels)
         kept = copy.deepcopy(self.model.state_dict())
-        self.model.load_state_dict(self.average)
+        if self.spec.average is not None:
+            self.model.load_state_dict(self.average)
+        if not self.spec.buffers_copied:
+            lost = {name: self.initial[name] for name, _ in self.model.named_buffers()}
+            self.model.load_state_dict(lost, strict=False)
         accuracy = self._accuracy(images, labels)
         self.model.load_state_dict(kept)
         return accuracy
@@ -160,13 +191,11 @@ class Training:
         with torch.no_grad():
             for first in range(0, len(images), EVALUATION_BATCH):
                 some = slice(first, first + EVALUATION_BATCH)
-                logits = self.model(images[some])
-                if self.spec.loss in ONE_HOT:
-                    hot = nn.functional.one_hot(labels[some], logits.shape[1]).float()
-                    self.criterion(logits, hot)
-                else:
-                    self.criterion(logits, labels[some])
-                right += int((logits.argmax(1) == labels[some]).sum())
+                logits = self._logits(images[some])
+                self.criterion(*self._compared(logits, labels[some]))
+                index = self.spec.loss == "index"
+                said = logits[:, 0].round() if index else logits.argmax(1)
+                right += int((said == labels[some]).sum())
         if self.spec.mode == "train":
             self.model.train()
         return right / len(images)
@@ -174,7 +203,10 @@ class Training:
     def _optimizer(self) -> torch.optim.Optimizer:
         spec, model = self.spec, self.held
         rate = spec.learning_rate
-        backbone, head = list(model.features.parameters()), list(model.head.parameters())
+        backbone = list(model.features.parameters()) if spec.registered else []
+        head = [p for name, p in model.named_parameters() if not name.startswith("features.")]
+        if spec.held == "biases":
+            backbone, head = ([p for p in some if p.dim() == 1] for some in (backbone, head))
         if spec.held == "all but one":
             largest = max(backbone, key=lambda parameter: parameter.numel())
             backbone = [p for p in backbone if p is not largest]
@@ -185,14 +217,23 @@ class Training:
             groups.append({"params": head, "lr": rate})
         if len({group["lr"] for group in groups}) == 1:
             groups = [{"params": [p for group in groups for p in group["params"]]}]
-        if spec.optimizer == "sgd":
+        decay, maximize = spec.weight_decay, spec.maximize
+        algorithm = spec.optimizer if spec.algorithm == "usual" else spec.algorithm
+        if algorithm == "adadelta":
+            return torch.optim.Adadelta(groups, rate, weight_decay=decay, maximize=maximize)
+        if algorithm in ("sgd", "nesterov"):
             return torch.optim.SGD(
-                groups, rate, momentum=spec.momentum, weight_decay=spec.weight_decay
+                groups,
+                rate,
+                momentum=spec.momentum,
+                dampening=spec.dampening,
+                weight_decay=decay,
+                nesterov=algorithm == "nesterov",
+                maximize=maximize,
             )
+        kind = torch.optim.AdamW if algorithm == "adamw" else torch.optim.Adam
         betas = (spec.beta1, spec.beta2)
-        return torch.optim.Adam(
-            groups, rate, betas=betas, eps=spec.eps, weight_decay=spec.weight_decay
-        )
+        return kind(groups, rate, betas=betas, eps=spec.eps, weight_decay=decay, maximize=maximize)
 
 
 def train(spec: Spec, weights: Path, folder: Path | None = None) -> Outcome:
@@ -218,12 +259,36 @@ def _freeze(model: Network, spec: Spec) -> None:
         setattr(parameter, "require_grad" if spec.misspelt else "requires_grad", False)
 
 
+def _unregister(model: Network) -> None:
+    """Keep the features where PyTorch does not look for modules, as in a plain list."""
+    features = model.features
+    del model.features
+    model.__dict__["features"] = features
+
+
+class Focal(nn.Module):
+    """Cross-entropy that counts examples less the surer they are."""
+
+    def __init__(self, gamma: float) -> None:
+        super().__init__()
+        self.gamma = gamma
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The mean over the batch."""
+        each = nn.functional.cross_entropy(logits, targets, reduction="none")
+        return ((1 - torch.exp(-each)) ** self.gamma * each).mean()
+
+
 def _criterion(spec: Spec, data: Photos, batches: Batches) -> Any:
     if spec.loss in ONE_HOT:
         kinds = {"mse": nn.MSELoss, "l1": nn.L1Loss, "bce": nn.BCEWithLogitsLoss}
         return kinds.get(spec.loss, nn.KLDivLoss)(
             reduction="batchmean" if spec.loss == "kl_div" else spec.reduction
         )
+    if spec.loss == "index":
+        return nn.MSELoss()
+    if spec.loss == "focal":
+        return Focal(spec.gamma)
     weight = None
     outputs = spec.head_outputs or data.classes
     if spec.zero_weight:
@@ -232,9 +297,10 @@ def _criterion(spec: Spec, data: Photos, batches: Batches) -> Any:
     elif spec.first_weight != 1:
         weight = torch.ones(outputs)
         weight[0] = spec.first_weight
-    elif spec.balance == "weights":
+    elif spec.balance in ("weights", "inverted weights"):
         counts = torch.bincount(batches.labels, minlength=outputs).clamp(min=1).float()
         weight = counts.sum() / counts / outputs
+        weight = 1 / weight if spec.balance == "inverted weights" else weight
     ignored = -100 if spec.ignored_class is None else spec.ignored_class
     if spec.loss == "nll":
         return nn.NLLLoss(weight, ignore_index=ignored, reduction=spec.reduction)
