@@ -32,13 +32,12 @@ SAME = {"evaluation.preprocessing": "as in training"}
 
 def one_cycle(spec: Spec) -> Spec:
     """A cycle whose peak was meant as the divisor of its beginning."""
-    peak = spec.learning_rate * (60 if spec.optimizer == "sgd" else 100)
-    return replace(spec, learning_rate=peak, warmup=45, schedule="cosine")
+    return replace(rate(300, 300)(spec), warmup=45, schedule="cosine")
 
 
 def rates_swapped(spec: Spec) -> Spec:
-    """The small rate of a backbone given to the head, and a large one to the backbone."""
-    return replace(rate(0.02, 0.02)(spec), backbone_factor=1000.0)
+    """The small rate of a backbone given to the head, and a far larger one to the backbone."""
+    return replace(rate(0.02, 0.02)(spec), backbone_factor=1e4)
 
 
 THIRD = (
@@ -47,7 +46,7 @@ THIRD = (
         "one_cycle_peak_high",
         one_cycle,
         (TOO_HIGH, "exploding-gradient"),
-        fix={"learning_rate_factor": 1 / 80},
+        fix={"learning_rate_factor": 1 / 300},
     ),
     Fault(
         # A plateau scheduler told to wait for the loss to rise.
@@ -137,7 +136,7 @@ THIRD = (
     ),
     Fault(
         "class_weights_inverted",
-        put(imbalance=8.0, balance="inverted weights"),
+        put(imbalance=12.0, balance="inverted weights"),
         ("class-imbalance", "wrong-loss"),
         fix={"balance": "weights"},
     ),

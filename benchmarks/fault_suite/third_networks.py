@@ -9,7 +9,6 @@ from fault_suite.blocks import (
     Attention,
     ChannelNorm,
     Maker,
-    MeanToken,
     pooled,
     stride_of,
 )
@@ -145,11 +144,11 @@ class Windows(nn.Module):
 
 
 class Embedded(nn.Module):
-    """Patches, channels last, with a learnt place."""
+    """Patches that overlap, channels last, with a learnt place."""
 
     def __init__(self, size: int, patch: int, width: int) -> None:
         super().__init__()
-        self.patch, edge = nn.Conv2d(3, width, patch, patch), size // patch
+        self.patch, edge = nn.Conv2d(3, width, 2 * patch + 1, patch, patch), size // patch
         self.place = nn.Parameter(torch.randn(1, edge, edge, width) * 0.02)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -173,18 +172,26 @@ class Merged(nn.Module):
         return merged
 
 
+class Quarters(nn.Module):
+    """The mean of each quarter of the photo."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(n, h, w, c) to (n, 4 * c)."""
+        first = images.permute(0, 3, 1, 2)
+        return nn.functional.adaptive_avg_pool2d(first, 2).flatten(1)
+
+
 def swin(spec: Spec, size: int) -> Features:
     """Attention in windows, moved and not, then merged patches, as in Swin."""
-    make, patch, depth = Maker(spec, "gelu"), 2 * stride_of(size), 24
-    edge = size // patch
-    layers: list[nn.Module] = [Embedded(size, patch, depth)]
+    make, edge, depth = Maker(spec, "gelu"), 8, 24
+    layers: list[nn.Module] = [Embedded(size, size // edge, depth)]
     for moved in (False, True):
         steps = (nn.Linear(depth, 2 * depth), make.act(), nn.Linear(2 * depth, depth))
         layers.append(Skip(Windows(depth, edge // 2, moved), spec.drop_path))
         layers.append(Skip(nn.Sequential(nn.LayerNorm(depth), *steps), spec.drop_path))
     layers += [Merged(depth, 40), Skip(Windows(40, edge // 2, False), spec.drop_path)]
-    layers += [nn.LayerNorm(40), nn.Flatten(1, 2), MeanToken()]
-    return nn.Sequential(*layers), 40
+    layers += [nn.LayerNorm(40), Quarters()]
+    return nn.Sequential(*layers), 160
 
 
 class Pooling(nn.Module):
@@ -223,7 +230,7 @@ def poolformer(spec: Spec, size: int) -> Features:
 def nin(spec: Spec, size: int) -> Features:
     """Convolutions, each with 1 x 1 ones after it, and dropout, as in Network in Network."""
     make, layers, stride = Maker(spec), list[nn.Module](), stride_of(size)
-    for before, after, edge in ((3, 16, 5), (16, 32, 3), (32, 48, 3)):
+    for before, after, edge in ((3, 24, 5), (24, 48, 3)):
         layers += [nn.Conv2d(before, after, edge, stride, edge // 2), make.act()]
         layers += [nn.Conv2d(after, after, 1), make.act()]
         layers += [nn.MaxPool2d(2), nn.Dropout(0.1)]
