@@ -9,7 +9,7 @@ from fault_suite.spec import Spec
 
 __all__ = ["MORE_VARIANTS", "THIRD_VARIANTS", "VARIANTS", "recipe", "variant"]
 
-CAREFUL = ("plain", "vit", "mixer", "convnext", "mlp", "cct", "poolformer")
+CAREFUL = ("plain", "vit", "mixer", "convnext", "mlp", "cct", "poolformer", "nin")
 """Networks without BatchNorm, which take smaller steps with SGD."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
