@@ -152,7 +152,8 @@ def _under_another(
     for c in missing:
         answers = asked.predictions[asked.labels == c]
         other = int(np.bincount(answers, minlength=int(c) + 1).argmax())
-        own = float((asked.predictions[asked.labels == other] == other).mean())
+        of_other = asked.predictions[asked.labels == other]
+        own = float((of_other == other).mean()) if len(of_other) else 0.0
         sure += float((answers == other).mean()) > AS_SURELY * own > AS_SURELY * KNOWN
         pairs.append((int(c), other))
     others = {other for _, other in pairs}
