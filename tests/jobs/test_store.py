@@ -222,6 +222,18 @@ def test_a_newer_database_is_refused(tmp_path: Path, sqlite_store: JobStore) -> 
         JobStore(tmp_path / "jobs.sqlite")
 
 
+def test_a_connection_in_use_is_closed_after_the_store(sqlite_store: JobStore) -> None:
+    with sqlite_store._engine.connect() as used:
+        raw = used.connection.dbapi_connection
+        assert raw is not None
+        sqlite_store.close()
+        used.exec_driver_sql("SELECT 1")
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        raw.execute("SELECT 1")  # type: ignore[attr-defined]
+    sqlite_store.add(record("later"))
+    assert names(sqlite_store) == ["later"]
+
+
 def test_another_database_is_named_by_its_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

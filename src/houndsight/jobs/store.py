@@ -74,8 +74,11 @@ class JobStore:
         return cls(os.environ.get(VARIABLE) or path)
 
     def close(self) -> None:
-        """Let go of the database."""
+        """Let go of the database; a connection in use is closed when it comes back."""
+        pool = self._engine.pool
         self._engine.dispose()
+        sa.event.listen(pool, "checkin", lambda connection, _: connection.close())
+        pool.dispose()
 
     def add(self, record: Record) -> Record:
         """Keep a new record.
