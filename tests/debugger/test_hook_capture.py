@@ -304,6 +304,49 @@ def test_stale_and_lost_gradients_are_flagged(model: Net, tmp_path: Path) -> Non
     assert history.scalar("micro_batches").values[:, 0].tolist() == [2, 2, 2]
 
 
+def test_forwards_of_one_backward_pass_lose_nothing(model: Net, tmp_path: Path) -> None:
+    optimizer, criterion = sgd(model), nn.TripletMarginLoss()
+    with Hook(model, optimizer=optimizer, folder=tmp_path) as hook:
+        for step in range(3):
+            optimizer.zero_grad()
+            criterion(*(model(batch(3 * step + i)[0]) for i in range(3))).backward()
+            optimizer.step()
+        history = hook.history()
+    assert not len(history.flag("kept_gradients"))
+    assert history.flag("stale_gradients").values[:, 0].tolist() == [0, 0, 0]
+
+
+def test_an_attack_before_the_step_is_not_its_batch(model: Net, tmp_path: Path) -> None:
+    optimizer, criterion = sgd(model), nn.CrossEntropyLoss()
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        for step in range(3):
+            inputs, labels = batch(step)
+            attacked = inputs.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(criterion(model(attacked), labels), attacked)
+            optimizer.zero_grad()
+            criterion(model(inputs + 0.1 * slope.sign()), labels).backward()
+            optimizer.step()
+        history = hook.history()
+    stale = history.flag("stale_gradients")
+    assert [stale.values[stale.steps == step][-1, 0] for step in range(3)] == [0, 0, 0]
+    assert not len(history.flag("kept_gradients"))
+
+
+def test_two_labels_of_the_same_outputs_are_no_answer(model: Net, tmp_path: Path) -> None:
+    optimizer, criterion = sgd(model), nn.CrossEntropyLoss()
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        inputs, labels = batch(0)
+        outputs = model(inputs)
+        loss = 0.3 * criterion(outputs, labels) + 0.7 * criterion(outputs, labels.flip(0))
+        loss.backward()
+        optimizer.step()
+        history = hook.history()
+    assert not len(history.batches(Group.LABELS))
+    assert history.flag("targets_probabilities").values[:, 0].tolist() == [1]
+    assert history.scalar("loss").names == ("loss",)
+    assert len(history.batches(Group.PREDICTIONS)) == 1
+
+
 def test_accumulation_makes_one_step_of_several_forwards(model: Net, tmp_path: Path) -> None:
     optimizer, criterion = sgd(model), nn.CrossEntropyLoss()
     losses: list[float] = []

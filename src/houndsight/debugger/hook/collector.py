@@ -75,7 +75,7 @@ class Collector:
         self._trained: list[Forward] = []
         self._step: Step | None = None
         self._stepped = False
-        self._evaluated = 0
+        self._evaluated = self._begun = 0
         self._consumed = False
         self._largest_group = 0
         self._held: dict[int, int] = {}
@@ -91,6 +91,8 @@ class Collector:
         self._settle()
         gradients = torch.is_grad_enabled()
         forward = Forward(self.step, time.time(), gradients, self.model.training)
+        self._begun += 1
+        forward.begun = self._begun
         self.current = forward
         self.activations.prepare()
         if gradients:
@@ -104,6 +106,7 @@ class Collector:
             self._evaluated += 1
         if inputs is not None:
             forward.batch = len(inputs) if inputs.ndim else 0
+            forward.of_inputs = inputs.requires_grad
             forward.inputs = self.inputs.take(inputs)
         if self._dropouts:
             forward.dropout = sum(m.training for m in self._dropouts) / len(self._dropouts)
@@ -141,11 +144,16 @@ class Collector:
             forward.gradient = gradient.detach().clone()
         if forward in self._pending:
             self._pending.remove(forward)
-        remains = self._remains()
-        if self._trained:
-            forward.kept = remains
-        else:
-            forward.stale = remains if self._consumed else False
+        forward.reached = self._begun
+        before = self._trained
+        if not forward.of_inputs:
+            # Attacks and generators ask for the gradient of the input; the parameters' is waste.
+            before = [f for f in before if not f.of_inputs]
+        if not before:
+            forward.stale = self._remains() if self._consumed else False
+        elif any(f.reached < forward.begun for f in before):
+            # Forwards of one backward pass (siamese networks) say nothing of each other.
+            forward.kept = self._remains()
         self._trained.append(forward)
         if len(self._trained) > MICRO_BATCHES:
             self._file(self._trained.pop(0), Mode.TRAIN)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,11 @@ def outcomes_of(forwards: Iterable[Forward]) -> dict[int, Outcome]:
     groups: dict[Any, list[tuple[Outcome, LossCall]]] = defaultdict(list)
     for forward in forwards:
         outcome = found[id(forward)]
+        if _mixes(forward.losses):
+            _add_mixed(outcome, forward.losses)
+            call = replace(forward.losses[0], targets=None)
+            groups[_alike(call)].append((outcome, call))
+            continue
         for number, call in enumerate(forward.losses):
             values.append((outcome, f"loss/{number}" if number else "loss", call))
         if forward.losses:
@@ -62,6 +68,32 @@ def outcomes_of(forwards: Iterable[Forward]) -> dict[int, Outcome]:
     for members in groups.values():
         _add_group([o for o, _ in members], [c for _, c in members])
     return found
+
+
+def _mixes(calls: Sequence[LossCall]) -> bool:
+    """Whether the first two losses ask the same outputs for different classes, as mixup does."""
+    if len(calls) < 2 or calls[0].kind != calls[1].kind:
+        return False
+    (one, other), (first, second) = (
+        [call.kept_logits() for call in calls[:2]],
+        [call.targets for call in calls[:2]],
+    )
+    if one is None or other is None or first is None or second is None:
+        return False
+    same = one.data_ptr() == other.data_ptr() and one.shape == other.shape
+    indices = first.ndim == 1 and not first.is_floating_point() and first.shape == second.shape
+    return same and indices and not bool((first == second).all())
+
+
+def _add_mixed(outcome: Outcome, calls: Sequence[LossCall]) -> None:
+    """Of photos with two labels each, in a proportion that is not known: none is the right answer.
+
+    What the network finds likelier stands for the proportion: even at first, like it later.
+    """
+    one, other = (float(call.value.mean()) for call in calls[:2])
+    share = 1 / (1 + math.exp(min(max(one - other, -50.0), 50.0)))
+    outcome.losses["loss"] = share * one + (1 - share) * other
+    outcome.probabilities_as_targets = True
 
 
 def _alike(call: LossCall) -> Any:

@@ -40,6 +40,12 @@ class Forward:
     batchnorm: float = float("nan")
     dropout: float = float("nan")
     batch: int = 0
+    begun: int = 0
+    """Its place among all forwards."""
+    reached: int = 0
+    """The latest forward that had begun when the backward pass came."""
+    of_inputs: bool = False
+    """Whether the input wants a gradient: an attack on it, or another network that made it."""
     inputs: Any = None
     """A sample of the input, and the channel of each of its positions."""
     activations: list[tuple[int, Any, Array | Tensor]] | None = None

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
 from houndsight.debugger.conditions import line_plot
-from houndsight.debugger.history import History
+from houndsight.debugger.examples import batches
+from houndsight.debugger.history import History, Series
 from houndsight.debugger.optimisation import known_scalar
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -24,9 +26,9 @@ class DroppedSteps(Rule):
 
     Condition: in more than a twentieth of the steps, five times at least, either the gradients of
     a step's earlier micro-batches were gone when the next one's backward pass began (zero_grad()
-    inside the accumulation, or a step that was skipped), or the optimizer stepped without any
-    backward pass since the step before. Steps that a gradient scaler skipped in its first twenty
-    are ordinary.
+    inside the accumulation, or a step that was skipped; not where both are the same photos), or
+    the optimizer stepped without any backward pass since the step before. Steps that a gradient
+    scaler skipped in its first twenty are ordinary.
 
     Source: user scripts that call zero_grad() each micro-batch; conditions ours.
     """
@@ -41,8 +43,7 @@ class DroppedSteps(Rule):
         kept = history.flag("kept_gradients")
         if not len(kept):
             return []
-        # The first micro-batch of a step has nothing to keep.
-        later = np.concatenate([[False], np.diff(kept.steps) == 0]) & np.isfinite(kept.values[:, 0])
+        later = np.isfinite(kept.values[:, 0]) & _others(history, kept)
         settled = kept.steps >= 20 if len(history.scalar("loss_scale")) else kept.steps >= 0
         lost = later & (kept.values[:, 0] == 0) & settled
         share = float(lost.sum()) / max(int(settled.sum()), 1)
@@ -93,6 +94,21 @@ class DroppedSteps(Rule):
             score=0.9,
         )
         return [_finding(self.name, "steps", title, share, micro.steps[empty], (cause,), history)]
+
+
+def _others(history: History, kept: Series) -> npt.NDArray[np.bool_]:
+    """(rows of `kept`,) whether another batch of the same step came before.
+
+    The same photos again are no other batch: closures and sharpness-aware steps ask twice.
+    """
+    marks = {batch.forward: batch.fingerprints.tobytes() for batch in batches(history)}
+    forwards = history.flag("training")
+    other, before = {}, (-1, b"")
+    for step, forward in zip(forwards.steps.tolist(), forwards.forwards.tolist(), strict=True):
+        mark = marks.get(forward, b"")
+        other[forward] = step == before[0] and (not mark or mark != before[1])
+        before = step, mark
+    return np.array([other.get(forward, False) for forward in kept.forwards.tolist()], bool)
 
 
 def _finding(

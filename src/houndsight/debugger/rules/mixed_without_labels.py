@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from houndsight.debugger.conditions import line_plot
-from houndsight.debugger.examples import batches, class_count, effective_classes, passes, tail
+from houndsight.debugger.examples import (
+    Examples,
+    batches,
+    class_count,
+    effective_classes,
+    passes,
+    tail,
+)
 from houndsight.debugger.history import History
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -22,6 +30,7 @@ OVER = 4.0
 GAP = 0.2
 MIXED = 0.5
 LOW, HIGH = 0.5, 0.6
+ATTACKED = 0.1
 
 
 class MixedWithoutLabels(Rule):
@@ -32,7 +41,8 @@ class MixedWithoutLabels(Rule):
     back unchanged; over the last half of the batches (20 of at least eight examples with mixed
     classes) the accuracies of batches vary four times as much as chance lets them, some below
     half of evaluation's accuracy and some above 0.6 of it, and their mean is 20 points below
-    evaluation's.
+    evaluation's. Not where the loss is asked for both labels of the same outputs, nor where a step
+    asks for the same labels twice, as attacks on the photos do.
 
     Source: Zhang et al., mixup (ICLR 2018): targets are mixed in the same proportion; the
     condition is ours: one proportion is drawn for a whole batch, so batches come out good or bad.
@@ -51,7 +61,7 @@ class MixedWithoutLabels(Rule):
         if not len(marks) or len(np.unique(marks)) < NEW * len(marks):
             return
         recent = [b for b in tail(trained, 0.5) if _is_mixed(b.labels, classes)]
-        if len(recent) < BATCHES:
+        if len(recent) < BATCHES or _attacked(recent):
             return
         right = np.array([batch.accuracy for batch in recent])
         size = float(np.median([len(batch.labels) for batch in recent]))
@@ -90,6 +100,15 @@ class MixedWithoutLabels(Rule):
             threshold=OVER,
             plot=line_plot(accuracy.steps, {"training accuracy": accuracy.of("accuracy")}),
         )
+
+
+def _attacked(recent: Sequence[Examples]) -> bool:
+    """Whether steps ask for the same labels again: of photos, and of those made to be hard."""
+    again = sum(
+        one.step == other.step and np.array_equal(one.labels, other.labels)
+        for one, other in itertools.pairwise(recent)
+    )
+    return again > ATTACKED * len(recent)
 
 
 def _is_mixed(labels: np.ndarray, classes: int) -> bool:

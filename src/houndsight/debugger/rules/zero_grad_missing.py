@@ -36,7 +36,9 @@ class ZeroGradMissing(Rule):
         # Nothing can be left over before the first step that is recorded.
         later = flag.steps > flag.steps.min(initial=np.iinfo(np.int64).max)
         flag = flag.at(later & np.isfinite(flag.of("stale_gradients")))
-        stale = np.unique(flag.steps[flag.of("stale_gradients") > 0])
+        # Of a step with an attack or a generator before it, the last one is what trains.
+        last = np.append(np.diff(flag.steps) != 0, True)[: len(flag)]
+        stale = np.unique(flag.steps[last & (flag.of("stale_gradients") > 0)])
         steps = np.unique(flag.steps)
         share = len(stale) / max(len(steps), 1)
         if len(stale) < JUDGED_STEPS or share <= OFTEN:
