@@ -47,6 +47,15 @@ def lengths(recording: Recording, factor: Callable[[int], float]) -> Recording:
     )
 
 
+def unreached(recording: Recording) -> Recording:
+    """No gradient comes to any weight in the first step."""
+
+    def none(values: Any, row: Row) -> Any:
+        return values if row.step else values * 0
+
+    return recording.changed(Group.GRADIENTS, Statistic.NORM, none)
+
+
 def some_begin_at_zero(count: int) -> Recording:
     """The first convolutions and the head begin at 0."""
 
@@ -264,10 +273,11 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
     "InitialWeightsScale": (
         [
             Case("a thousandth", lengths(BASE, lambda step: 1e-3 * (1 + step))),
-            Case("zeros", lengths(BASE, lambda step: float(step > 0))),
+            Case("zeros", unreached(lengths(BASE, lambda step: float(step > 0)))),
         ],
         [
             Case("two branches begin at 0", some_begin_at_zero(2)),
+            Case("branches begin at 0 and are reached", lengths(BASE, lambda s: float(s > 0))),
             Case("as usual", lengths(BASE, lambda step: 1.0)),
         ],
     ),

@@ -109,6 +109,51 @@ def good_and_bad(recording: Recording = BASE) -> Recording:
     return answers(lambda step: 0.9, Mode.EVAL, made)
 
 
+def critic(recording: Recording) -> Recording:
+    """The loss is none of PyTorch's."""
+    return recording.restructured(loss=LossRecord(kind="custom"))
+
+
+def all_photos(recording: Recording) -> Recording:
+    """Every step has the same photos, in another order."""
+
+    def shuffled(values: Any, row: Row) -> Any:
+        return np.random.default_rng(row.step).permutation(len(values))
+
+    return recording.changed(Group.EXAMPLES, None, shuffled, mode=Mode.TRAIN)
+
+
+def another_mix(recording: Recording) -> Recording:
+    """Training also lacks class 5, whose photos are other classes' in equal parts."""
+
+    def others(values: Any, row: Row) -> Any:
+        rest = np.array([2, 3, 4, 6, 7, 8, 9])
+        return np.where(values == 5, rest[np.arange(len(values)) % len(rest)], values)
+
+    return recording.changed(Group.LABELS, None, others, mode=Mode.TRAIN)
+
+
+def twice_asked(recording: Recording) -> Recording:
+    """Steps of two forwards with the same labels."""
+
+    def halved(row: Row) -> Row:
+        return replace(row, step=row.step // 2, forward=row.forward - row.forward % 2)
+
+    labels = {
+        row.forward: row.integers
+        for row in recording.rows
+        if row.group == Group.LABELS and row.mode == Mode.TRAIN
+    }
+    rows = []
+    for row in recording.rows:
+        if row.mode == Mode.TRAIN:
+            if row.group == Group.LABELS:
+                row = replace(row, integers=labels[halved(row).forward])
+            row = replace(row, step=row.step // 2)
+        rows.append(row)
+    return replace(recording, rows=tuple(rows))
+
+
 def outputs(largest: float, entropy: float, smallest: float | None = None) -> Recording:
     """Outputs within a range, and how uncertain the answers are."""
     low = -largest if smallest is None else smallest
@@ -130,6 +175,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         [
             Case("some", clamped(0.01, 0.5)),
             Case("within 1, as binary networks", clamped(1.0)),
+            Case("a critic's, whose loss is a mean", critic(clamped(0.01))),
             Case("none", BASE),
         ],
     ),
@@ -146,6 +192,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             Case("they may go on", SHORT, ended=False),
             Case("forty", healthy(40, evaluate_every=7)),
             Case("six without evaluation", healthy(6, evaluate_every=10)),
+            Case("all photos at each step", all_photos(SHORT)),
         ],
     ),
     "LossWeights": (
@@ -158,13 +205,18 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
     ),
     "ClassMislabelled": (
         [Case("most", mislabelled(0.7)), Case("nearly all", mislabelled(0.95))],
-        [Case("a few", mislabelled(0.1)), Case("none", BASE)],
+        [
+            Case("a few", mislabelled(0.1)),
+            Case("another class is rare too", another_mix(mislabelled(0.7))),
+            Case("none", BASE),
+        ],
     ),
     "MixedWithoutLabels": (
         [Case("good and bad", good_and_bad())],
         [
             Case("photos come back", good_and_bad(marked(800))),
             Case("all alike", answers(lambda step: 0.5, Mode.TRAIN)),
+            Case("each step asks twice", twice_asked(good_and_bad())),
         ],
     ),
     "LogitsBounded": (

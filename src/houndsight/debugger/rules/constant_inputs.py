@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from houndsight.debugger.conditions import line_plot
+from houndsight.debugger.examples import batches
 from houndsight.debugger.history import History
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
@@ -22,6 +23,7 @@ FLAT = 1e-6
 HANDFUL = 32
 EXAMPLES, DIFFERENT = 200, 20
 TENTH, TIMES = 0.1, 10
+SPARSE = 0.4
 
 
 class ConstantInputs(Rule):
@@ -33,7 +35,9 @@ class ConstantInputs(Rule):
     below a millionth of the values' size; or, in batches of four and more, under a tenth of the
     examples (or only one) are distinct by fingerprint; or one and the same photo makes up a tenth
     of 200 examples and more, ten times as often as the next (what a reader gives in place of
-    photos that it cannot read). A single channel that is constant is a remark.
+    photos that it cannot read), unless it is all there is of its class, which is drawn more often,
+    or most of every photo is one colour, so that photos are alike wherever one looks. A single
+    channel that is constant is a remark.
 
     Source: ours.
     """
@@ -88,6 +92,8 @@ class ConstantInputs(Rule):
         marks = history.batches(Group.EXAMPLES, Statistic.FINGERPRINT)
         sizes = np.array([len(values) for values in marks.values])
         distinct = np.array([len(np.unique(values)) for values in marks.values])
+        if _sparse(history):
+            return
         large = sizes >= LEAST_BATCH
         if large.sum() < BATCHES:
             return
@@ -133,6 +139,8 @@ class ConstantInputs(Rule):
         share, next_most = counts[most] / counts.sum(), int(np.delete(counts, most).max())
         if share < TENTH or counts[most] < TIMES * next_most:
             return
+        if _sparse(history) or _all_of_its_class(history, int(values[most])):
+            return
         shown = np.array([float((batch == values[most]).mean()) for batch in marks.values])
         yield Finding(
             rule=self.name,
@@ -161,3 +169,28 @@ class ConstantInputs(Rule):
             threshold=TENTH,
             plot=line_plot(marks.steps, {"share of a batch": shown}),
         )
+
+
+def _sparse(history: History) -> bool:
+    """Whether nearly all values stand at one end of their range, as of thin lines on a ground.
+
+    A fingerprint looks at a few places of a photo, where such photos show nothing but ground.
+    """
+    mean, std, low, high = (
+        history.series(Group.INPUTS, statistic)
+        for statistic in (Statistic.MEAN, Statistic.STD, Statistic.MINIMUM, Statistic.MAXIMUM)
+    )
+    if not len(std) == len(mean) == len(low) == len(high) > 0:
+        return False
+    middle = np.minimum(mean.values - low.values, high.values - mean.values)
+    inside = np.median(middle, axis=0) < SPARSE * np.median(std.values, axis=0)
+    return bool(inside.all())
+
+
+def _all_of_its_class(history: History, mark: int) -> bool:
+    """Whether a photo has one label, and that label hardly any other photo."""
+    labelled = [b for b in batches(history) if len(b.labels) == len(b.fingerprints) > 0]
+    labels = np.concatenate([b.labels for b in labelled] or [np.empty(0, np.int64)])
+    marks = np.concatenate([b.fingerprints for b in labelled] or [np.empty(0, np.int64)])
+    own = np.unique(labels[marks == mark])
+    return len(own) == 1 and float((marks[labels == own[0]] == mark).mean()) > SHARE

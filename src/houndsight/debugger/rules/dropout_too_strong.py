@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from houndsight.debugger.conditions import line_plot
-from houndsight.debugger.examples import batches, joined, passes, share_awake, tail
+from houndsight.debugger.examples import batches, class_count, joined, passes, share_awake, tail
 from houndsight.debugger.history import History
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -93,7 +93,12 @@ def _behind_head(history: History) -> str:
     called = history.structure.in_order()
     if len(called) < 2 or "Dropout" not in called[-1].kind:
         return ""
-    behind = called[-2].name == history.structure.head != ""
+    head = called[-2]
+    behind = head.name == history.structure.head != ""
+    # A layer of another width makes no answers: those come from a function after the Dropout.
+    width, classes = head.settings.get("out_features"), class_count(history)
+    if isinstance(width, int) and classes and width != classes:
+        return ""
     return called[-1].name if behind and float(called[-1].settings.get("p") or 0) > 0 else ""
 
 

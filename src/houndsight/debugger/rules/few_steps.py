@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from houndsight.debugger.conditions import line_plot
-from houndsight.debugger.examples import batches, passes
+from houndsight.debugger.examples import Examples, batches, passes
 from houndsight.debugger.history import History
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -26,7 +26,8 @@ class FewSteps(Rule):
 
     Condition, once the training has ended: at most 20 steps of the optimizer in all, at most two
     of them between one evaluation and the next (of three and more), and each evaluation asks for
-    more photos than training saw in between.
+    more photos than training saw in between. Not where each step has all photos: the same ones come
+    in another order, or the optimizer is L-BFGS.
 
     Source: ours.
     """
@@ -43,6 +44,8 @@ class FewSteps(Rule):
             return
         between = np.diff([0, *(one.step for one in asked)])
         photos = int(np.median([max(len(b.labels), len(b.predictions)) for b in trained]))
+        if _all_at_once(history, trained):
+            return
         if max(between) > AN_EPOCH or len(asked[-1].labels) <= photos * max(between):
             return
         loss = history.scalar("loss")
@@ -74,3 +77,14 @@ class FewSteps(Rule):
             threshold=float(MOST),
             plot=line_plot(loss.steps, {"loss": loss.of("loss")}),
         )
+
+
+def _all_at_once(history: History, trained: Sequence[Examples]) -> bool:
+    """Whether every step has the whole data set, so that an epoch is one step by design."""
+    optimizer = history.structure.optimizer
+    if optimizer is not None and optimizer.kind == "LBFGS":
+        return True
+    marks = [batch.fingerprints for batch in trained if len(batch.fingerprints)]
+    photos = {np.sort(one).tobytes() for one in marks}
+    orders = {one.tobytes() for one in marks}
+    return len(photos) == 1 < len(orders)

@@ -30,8 +30,9 @@ class InitialWeightsScale(Rule):
     Condition: in the first recorded step, the standard deviation of 80 % of the weights with two
     axes and more (two at least) is below 0.3 of the smallest that is usual, the lesser of 0.01 and
     1/sqrt(3 fan in), which is PyTorch's own. Weights of exactly 0, with which some begin a branch
-    on purpose, are left out, unless they are more than half of all (three at least): then the
-    gradient of one is 0 as long as the next is.
+    on purpose, are left out, unless they are more than half of all (three at least) and most of
+    them get no gradient in the first step: that of one is 0 as long as the next is, and not where
+    a way leads past it.
 
     Source: He et al. (2015); Glorot and Bengio (2010); the bound is ours.
     """
@@ -45,6 +46,9 @@ class InitialWeightsScale(Rule):
         if not len(lengths) or lengths.steps[0] > 0:
             return []
         zeros = [name for name in lengths.names if lengths.of(name)[0] == 0]
+        reached = _reached(history, zeros)
+        if 2 * len(reached) > len(zeros):
+            zeros = []
         if len(zeros) >= ZEROS and 2 * len(zeros) > len(lengths.names):
             return [_all_zero(history, zeros, len(lengths.names))]
         shares, small = [], []
@@ -90,6 +94,14 @@ class InitialWeightsScale(Rule):
                 examples=tuple(small[:8]),
             )
         ]
+
+
+def _reached(history: History, names: Iterable[str]) -> list[str]:
+    """Those to which a gradient other than 0 came in the first step."""
+    gradients = history.series(Group.GRADIENTS, Statistic.NORM)
+    if not len(gradients) or gradients.steps[0] > 0:
+        return []
+    return [n for n in names if n in gradients.names and gradients.of(n)[0] > 0]
 
 
 def _all_zero(history: History, zeros: list[str], weights: int) -> Finding:

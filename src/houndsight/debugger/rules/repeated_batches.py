@@ -30,7 +30,8 @@ class RepeatedBatches(Rule):
     Condition: (1) at least ten batches of eight examples or more hold, in the median, less than
     half the classes that a mixed batch of that size would, while all of them together are mixed.
     (2) 98 % of at least ten batches have the same fingerprints in the same order, although
-    evaluation has seen more photos than one batch (else a remark: all data may be one batch).
+    evaluation has seen more photos than one batch (else a remark, and with L-BFGS: all data may be
+    one batch).
     (3) As a remark: the sequence of examples repeats itself with a period of at least three
     batches, over two periods.
 
@@ -102,6 +103,8 @@ class RepeatedBatches(Rule):
         size = len(same[0].fingerprints)
         known = history.structure.facts.get("train_examples")
         more = len(np.unique(asked)) > size or (isinstance(known, int) and known > 2 * size)
+        optimizer = history.structure.optimizer
+        more = more and (optimizer is None or optimizer.kind != "LBFGS")
         return Finding(
             rule=self.name,
             where="batches",

@@ -11,6 +11,7 @@ from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import loss_plot, weight_names
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
+from houndsight.debugger.structure import LossRecord
 from houndsight.findings import Cause, Finding, Severity
 from houndsight.wording import number
 
@@ -33,7 +34,8 @@ class WeightsClamped(Rule):
     Condition: over the last ten recorded steps the smallest and the largest sampled value of 80 %
     of the weights (three at least, with two axes and more) are minus and plus the same number,
     below 0.5 (binary networks hold theirs within 1): to a thousandth, or to a twentieth where
-    those weights were at least a third larger when they were drawn.
+    those weights were at least a third larger when they were drawn. Not where none of PyTorch's
+    losses is called, as by the critic of a Wasserstein GAN, which must be held.
 
     Source: Arjovsky et al., Wasserstein GAN (ICML 2017), clip by 0.01; that tensors of different
     shapes share both extremes by chance has no probability worth speaking of.
@@ -50,7 +52,7 @@ class WeightsClamped(Rule):
         )
         if low.names != high.names or len(low.names) < WEIGHTS or len(low) != len(high):
             return
-        if len(low) < STEPS:
+        if len(low) < STEPS or (history.structure.loss or LossRecord(kind="")).kind == "custom":
             return
         limit = float(np.median(np.maximum(-low.values, high.values)[-STEPS:].max(axis=1)))
         if not 0 < limit < LARGEST:
