@@ -24,7 +24,7 @@ OFTEN = 0.05
 class DroppedSteps(Rule):
     """Batches were computed whose gradients never reached the weights.
 
-    Condition: in more than a twentieth of the steps, five times at least, either the gradients of
+    Condition: in more than a twentieth of the batches, five times at least, either the gradients of
     a step's earlier micro-batches were gone when the next one's backward pass began (zero_grad()
     inside the accumulation, or a step that was skipped; not where both are the same photos), or
     the optimizer stepped without any backward pass since the step before. Steps that a gradient
@@ -44,8 +44,9 @@ class DroppedSteps(Rule):
         if not len(kept):
             return []
         later = np.isfinite(kept.values[:, 0]) & _others(history, kept)
-        settled = kept.steps >= 20 if len(history.scalar("loss_scale")) else kept.steps >= 0
-        lost = later & (kept.values[:, 0] == 0) & settled
+        begins = 20 if len(history.scalar("loss_scale")) else 0
+        lost = later & (kept.values[:, 0] == 0) & (kept.steps >= begins)
+        settled = history.flag("training").steps >= begins
         share = float(lost.sum()) / max(int(settled.sum()), 1)
         if share <= OFTEN or lost.sum() < JUDGED_STEPS / 2 or settled.sum() < JUDGED_STEPS:
             return []

@@ -31,7 +31,8 @@ class InitialLoss(Rule):
     smoothing and class weights leave ln(classes) as it is, a batch of one class or imbalanced
     classes too, as long as the network knows nothing of them; random logits of standard deviation
     s add s^2 / 2, which is what the excess allows for. Only for a loss that is a single mean of
-    cross-entropies, at the first recorded step 0.
+    cross-entropies, at the first recorded step 0. Where the last layer makes features and no
+    outputs, as before cosines with a scale, whose loss begins high by design, it is a remark.
 
     Source: TheDeepChecker (TOSEM 2022); Karpathy, A Recipe for Training Neural Networks (2019).
     """
@@ -61,7 +62,7 @@ class InitialLoss(Rule):
             Finding(
                 rule=self.name,
                 where="",
-                severity=Severity.WARNING if above else Severity.INFO,
+                severity=Severity.WARNING if above and _is_linear(history) else Severity.INFO,
                 title=(
                     f"The first batch's loss is {number(first)}, where {known}: "
                     + (
@@ -80,6 +81,13 @@ class InitialLoss(Rule):
                 ),
             )
         ]
+
+
+def _is_linear(history: History) -> bool:
+    """Whether the last layer makes the outputs, as far as its width tells."""
+    head, loss = history.structure.module(history.structure.head), history.structure.loss
+    width = head.settings.get("out_features") if head else None
+    return width is None or loss is None or loss.outputs in (None, width)
 
 
 def _standard_error(history: History) -> float:
