@@ -35,6 +35,15 @@ def came_back(recording: Recording, rows: float, scale: float, alignment: float)
     return scalars(recording, figures)
 
 
+def known_already(share: float) -> Recording:
+    """So many examples of each batch without any loss."""
+
+    def of(values: Any, row: Row) -> Any:
+        return np.where(np.arange(len(values)) < share * len(values), 0.0, values)
+
+    return BASE.changed(Group.LOSSES, None, of, mode=Mode.TRAIN)
+
+
 def updates(recording: Recording, ratio: float) -> Recording:
     """Every update so long."""
     return recording.changed(Group.UPDATES, None, lambda v, row: np.full_like(v, ratio))
@@ -186,6 +195,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             Case("as it should be", came_back(BASE, 1, 1, 1)),
             Case("smoothed labels", came_back(BASE, 1, 0.8, 0.9)),
             Case("summed for Adam", came_back(updates(ADAM, 0.1), 1, 32, 1)),
+            Case("most are known already", came_back(known_already(0.7), 0.3, 1, 1)),
         ],
     ),
     "LabelSmoothingTooStrong": (

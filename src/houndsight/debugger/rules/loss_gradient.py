@@ -9,6 +9,7 @@ import numpy as np
 from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import adaptive, known_scalar, weight_ratios
+from houndsight.debugger.record import Group
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
 from houndsight.wording import number
@@ -21,6 +22,8 @@ ALIGNED = 0.9
 SCALED = 8.0
 LARGE_STEP = 0.03
 FEW_ROWS, LEAST_BATCH = 0.4, 4
+NO_LOSS = 1e-5
+"""Below it p - y is 0 in float32, or nearly."""
 
 
 class LossGradient(Rule):
@@ -34,7 +37,7 @@ class LossGradient(Rule):
     or in the same one (above 0.9), eight times longer or more, which is a warning for an optimizer
     that does not divide by the gradient's size (SGD) when the median weight's first updates are
     above 0.03 of its length, else a remark; or, of batches of four and more, at most 40 % of the
-    examples get any gradient.
+    examples get any gradient although more of them have a loss.
 
     Source: ours; the gradient of softmax and cross-entropy is p - y (Bridle, 1990).
     """
@@ -68,7 +71,7 @@ class LossGradient(Rule):
             return
         batch = float(np.median(sizes) / max(np.median(micro), 1))
         share = float(np.median(rows))
-        if batch >= LEAST_BATCH and 0 < share <= FEW_ROWS:
+        if batch >= LEAST_BATCH and 0 < share <= FEW_ROWS and not _sure_already(history, batch):
             said = _few(round(share * batch), round(batch))
             yield self._finding(history, "examples", Severity.WARNING, said, share, FEW_ROWS)
 
@@ -96,6 +99,13 @@ class LossGradient(Rule):
             threshold=threshold,
             plot=line_plot(loss.steps, {"loss": loss.of("loss")}),
         )
+
+
+def _sure_already(history: History, batch: float) -> bool:
+    """Whether most examples have no loss from the beginning, and so no gradient of themselves."""
+    losses = history.batches(Group.LOSSES)
+    early = [values for values in losses.values[:EARLY] if len(values) >= batch]
+    return bool(early) and float((np.concatenate(early) > NO_LOSS).mean()) <= FEW_ROWS
 
 
 def _early(history: History, name: str) -> np.ndarray:
