@@ -15,7 +15,10 @@ tuning.
 What is unseen now is the third unseen part. Its kinds, networks and data sets, and which causes and
 fixes are right, were written by someone who had not seen the rules, the diagnosis, or any result;
 an author of the rules had named some thirty mistakes to choose from, and mended no rule for them.
-What they do to the accuracy was tried without the debugger.
+What they do to the accuracy was tried without the debugger. It came out at 70.9 % detected, the
+first cause right in 44.7 %, the first fix working in 29.8 %, and alarms in 0.8 % of healthy
+trainings, of which one (`LossGradient`) was mended afterwards. Whoever mends rules by it writes a
+fourth part first.
 """
 
 from __future__ import annotations
