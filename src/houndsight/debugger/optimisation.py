@@ -43,6 +43,7 @@ __all__ = [
     "value_limit",
     "weight_names",
     "weight_ratios",
+    "whole_batches",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -78,6 +79,11 @@ def adaptive(structure: Structure) -> bool:
     """Whether the optimizer divides a gradient by its own size, so that its scale is no matter."""
     kind = structure.optimizer.kind.lower() if structure.optimizer else ""
     return any(name in kind for name in ADAPTIVE) or kind in {"lamb", "lars"}
+
+
+def whole_batches(structure: Structure) -> bool:
+    """Whether the optimizer is one that is given the whole data set at each step (L-BFGS)."""
+    return structure.optimizer is not None and structure.optimizer.kind == "LBFGS"
 
 
 def main_group(structure: Structure) -> tuple[int, Mapping[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History
 from houndsight.debugger.record import Mode
@@ -39,7 +41,7 @@ class BackwardMissing(Rule):
         if count < STEPS:
             return
         loss = history.scalar("loss", mode)
-        loss = loss.at([forward in set(stepped.forwards.tolist()) for forward in loss.forwards])
+        loss = loss.at(np.isin(loss.forwards, stepped.forwards))
         yield Finding(
             rule=self.name,
             where="",

@@ -9,6 +9,7 @@ import numpy as np
 from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.examples import Examples, batches, passes
 from houndsight.debugger.history import History
+from houndsight.debugger.optimisation import whole_batches
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
 from houndsight.wording import plural
@@ -81,8 +82,7 @@ class FewSteps(Rule):
 
 def _all_at_once(history: History, trained: Sequence[Examples]) -> bool:
     """Whether every step has the whole data set, so that an epoch is one step by design."""
-    optimizer = history.structure.optimizer
-    if optimizer is not None and optimizer.kind == "LBFGS":
+    if whole_batches(history.structure):
         return True
     marks = [batch.fingerprints for batch in trained if len(batch.fingerprints)]
     photos = {np.sort(one).tobytes() for one in marks}

@@ -56,49 +56,18 @@ class GradientClippingTooTight(Rule):
         largest = float(np.percentile(middle, 90))
         if largest >= SMALL_RATIO:
             return []
-        better = rounded(limit * COMFORTABLE_RATIO / max(largest, 1e-12))
-        value = value_limit(history)
-        rate = main_group(history.structure)[1].get("lr")
-        adapts = adaptive(history.structure)
         steps = norms.steps[at_limit]
         return [
             Finding(
                 rule=self.name,
                 where="",
-                severity=Severity.INFO if adapts else Severity.WARNING,
+                severity=Severity.INFO if adaptive(history.structure) else Severity.WARNING,
                 title=(
                     f"Gradients were clipped to a length of {number(limit)} at "
                     f"{int(at_limit.sum()):,} of {plural(len(values), 'step')}, and the updates "
                     f"are at most {number(largest)} of the weights' length."
                 ),
-                causes=(
-                    Cause(
-                        name="gradient-clipping-wrong",
-                        text=f"Clipping at {number(limit)} is far below the gradients' own length."
-                        if not value
-                        else f"Every element of the gradients is clipped to {number(value)}.",
-                        fix=(
-                            f"Clip at {number(better)} (an estimate from the updates' size; "
-                            f"1 is usual), or not at all."
-                        ),
-                        score=0.5 if adapts else 0.85,
-                        evidence=(
-                            f"The gradient's length is {number(limit)} to three digits at "
-                            f"{at_limit.mean():.0%} of the steps."
-                        ),
-                        change={"clip_value": 1.0} if value else {"clip_norm": max(better, 1.0)},
-                    ),
-                    Cause(
-                        name="learning-rate-too-low",
-                        text="The learning rate does not suit gradients of that length.",
-                        fix=f"Raise the learning rate from {number(float(rate or 0))}.",
-                        score=0.4,
-                        evidence=f"Updates are at most {number(largest)} of the weights' length.",
-                        change={"learning_rate_factor": rounded(COMFORTABLE_RATIO / largest)}
-                        if largest > 0
-                        else {},
-                    ),
-                ),
+                causes=_causes(history, limit, largest, float(at_limit.mean())),
                 count=int(at_limit.sum()),
                 first_step=int(steps[0]),
                 last_step=int(steps[-1]),
@@ -109,3 +78,33 @@ class GradientClippingTooTight(Rule):
                 ),
             )
         ]
+
+
+def _causes(history: History, limit: float, largest: float, share: float) -> tuple[Cause, ...]:
+    better = rounded(limit * COMFORTABLE_RATIO / max(largest, 1e-12))
+    value = value_limit(history)
+    rate = main_group(history.structure)[1].get("lr")
+    return (
+        Cause(
+            name="gradient-clipping-wrong",
+            text=f"Clipping at {number(limit)} is far below the gradients' own length."
+            if not value
+            else f"Every element of the gradients is clipped to {number(value)}.",
+            fix=f"Clip at {number(better)} (an estimate from the updates' size; 1 is usual), or "
+            "not at all.",
+            score=0.5 if adaptive(history.structure) else 0.85,
+            evidence=f"The gradient's length is {number(limit)} to three digits at {share:.0%} of "
+            "the steps.",
+            change={"clip_value": 1.0} if value else {"clip_norm": max(better, 1.0)},
+        ),
+        Cause(
+            name="learning-rate-too-low",
+            text="The learning rate does not suit gradients of that length.",
+            fix=f"Raise the learning rate from {number(float(rate or 0))}.",
+            score=0.4,
+            evidence=f"Updates are at most {number(largest)} of the weights' length.",
+            change={"learning_rate_factor": rounded(COMFORTABLE_RATIO / largest)}
+            if largest > 0
+            else {},
+        ),
+    )

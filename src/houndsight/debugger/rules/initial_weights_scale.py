@@ -65,35 +65,13 @@ class InitialWeightsScale(Rule):
         if len(shares) < WEIGHTS or len(small) < MOST * len(shares):
             return []
         times = 1 / float(np.median(shares))
-        return [
-            Finding(
-                rule=self.name,
-                where=small[0],
-                severity=Severity.WARNING,
-                title=(
-                    f"{len(small)} of {len(shares)} weights begin about {number(times)} times "
-                    "smaller than any usual rule draws them."
-                ),
-                causes=(
-                    Cause(
-                        name="poor-initialisation",
-                        text="The weights are drawn too small, so that layers pass nothing on.",
-                        fix="Leave PyTorch's initialisation as it is, or use "
-                        "nn.init.kaiming_normal_(weight) and biases of 0.",
-                        score=0.94,
-                        evidence="Lengths of the weights at the first step.",
-                        change={"initialisation": "default"},
-                    ),
-                ),
-                first_step=0,
-                last_step=history.last_step,
-                count=len(small),
-                measured=1 / times,
-                threshold=FAR,
-                plot=loss_plot(history),
-                examples=tuple(small[:8]),
-            )
-        ]
+        title = (
+            f"{len(small)} of {len(shares)} weights begin about {number(times)} times "
+            "smaller than any usual rule draws them."
+        )
+        text = "The weights are drawn too small, so that layers pass nothing on."
+        cause = _cause(text, 0.94)
+        return [_finding(history, small, Severity.WARNING, title, cause, (1 / times, FAR))]
 
 
 def _reached(history: History, names: Iterable[str]) -> list[str]:
@@ -105,28 +83,47 @@ def _reached(history: History, names: Iterable[str]) -> list[str]:
 
 
 def _all_zero(history: History, zeros: list[str], weights: int) -> Finding:
+    title = f"{len(zeros)} of {weights} weights are exactly 0 at the first step."
+    text = (
+        "The weights begin at 0, so that all units of a layer stay alike, and layers before get no "
+        "gradient."
+    )
+    measured = (len(zeros) / weights, 0.5)
+    return _finding(history, zeros, Severity.ERROR, title, _cause(text, 0.97), measured)
+
+
+def _cause(text: str, score: float) -> Cause:
+    return Cause(
+        name="poor-initialisation",
+        text=text,
+        fix="Leave PyTorch's initialisation as it is, or use nn.init.kaiming_normal_(weight) and "
+        "biases of 0.",
+        score=score,
+        evidence="Lengths of the weights at the first step.",
+        change={"initialisation": "default"},
+    )
+
+
+def _finding(
+    history: History,
+    names: list[str],
+    severity: Severity,
+    title: str,
+    cause: Cause,
+    measured: tuple[float, float],
+) -> Finding:
+    """About those weights, with what was measured and its threshold."""
     return Finding(
         rule=InitialWeightsScale.name,
-        where=zeros[0],
-        severity=Severity.ERROR,
-        title=f"{len(zeros)} of {weights} weights are exactly 0 at the first step.",
-        causes=(
-            Cause(
-                name="poor-initialisation",
-                text="The weights begin at 0, so that all units of a layer stay alike, and layers "
-                "before get no gradient.",
-                fix="Leave PyTorch's initialisation as it is, or use "
-                "nn.init.kaiming_normal_(weight) and biases of 0.",
-                score=0.97,
-                evidence="Lengths of the weights at the first step.",
-                change={"initialisation": "default"},
-            ),
-        ),
+        where=names[0],
+        severity=severity,
+        title=title,
+        causes=(cause,),
         first_step=0,
         last_step=history.last_step,
-        count=len(zeros),
-        measured=len(zeros) / weights,
-        threshold=0.5,
+        count=len(names),
+        measured=measured[0],
+        threshold=measured[1],
         plot=loss_plot(history),
-        examples=tuple(zeros[:8]),
+        examples=tuple(names[:8]),
     )

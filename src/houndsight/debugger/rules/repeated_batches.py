@@ -9,6 +9,7 @@ import numpy as np
 from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.examples import Examples, Integers, batches, class_count
 from houndsight.debugger.history import History
+from houndsight.debugger.optimisation import whole_batches
 from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -103,8 +104,7 @@ class RepeatedBatches(Rule):
         size = len(same[0].fingerprints)
         known = history.structure.facts.get("train_examples")
         more = len(np.unique(asked)) > size or (isinstance(known, int) and known > 2 * size)
-        optimizer = history.structure.optimizer
-        more = more and (optimizer is None or optimizer.kind != "LBFGS")
+        more = more and not whole_batches(history.structure)
         return Finding(
             rule=self.name,
             where="batches",
