@@ -135,6 +135,8 @@ SCALARS = (
     "gradient_rows",
     "gradient_scale",
     "gradient_alignment",
+    "linear_accuracy",
+    "neighbour_accuracy",
 )
 """`loss` is the mean over the step's micro-batches as the criterion returned it; `accuracy` of
 the batch, where labels are class indices; `learning_rate` of the group with most parameters
@@ -142,7 +144,9 @@ the batch, where labels are class indices; `learning_rate` of the group with mos
 `micro_batches` backward passes since the last step; `memory_bytes` resident, or on the GPU. Of the
 gradient that came back to the model's output: `gradient_rows` share of the examples that got any;
 `gradient_scale` how many times that of the mean cross-entropy it is (1; -1 of a negated loss) and
-`gradient_alignment` the cosine of the two."""
+`gradient_alignment` the cosine of the two. Of the same photos as an evaluation's forward:
+`linear_accuracy` what linear discriminant analysis of thumbnails gets right, and
+`neighbour_accuracy` what the nearest thumbnail does, among the training photos before."""
 
 FLAGS = (
     "training",
@@ -154,13 +158,16 @@ FLAGS = (
     "inputs_softmaxed",
     "kept_gradients",
     "stepped",
+    "statistics_written",
 )
 """Of one forward: the root's `training`; the share of BatchNorm and of Dropout modules in
 training mode (NaN where there is none); whether gradients were enabled; whether gradients of an
 earlier step were still there when the backward pass began; whether the loss got rows of
 probabilities as targets; whether what it took for logits was probabilities already; from the
 second micro-batch of a step on, whether the gradients of those before were still there; whether
-an optimizer stepped after a forward with gradients that no backward pass had reached."""
+an optimizer stepped after a forward with gradients that no backward pass had reached; whether
+something else than a training forward wrote into BatchNorm's running figures before an
+evaluation."""
 
 
 @dataclass(frozen=True)

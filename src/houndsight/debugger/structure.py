@@ -74,9 +74,13 @@ class LossRecord:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """`label_smoothing`, `weight`, `reduction`, `ignore_index` … as far as known."""
     target_kind: str = ""
-    """`indices`, `probabilities` (rows that sum to 1) or `values`."""
+    """`indices`, `probabilities` (rows that sum to 1), `numbers` (class numbers in floating point)
+    or `values`."""
     outputs: int | None = None
     """Width of what it took for logits."""
+    factor: float | None = None
+    """What the model's output was multiplied by to become these logits; None where it is not known
+    or not one number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +105,15 @@ class Structure:
     """PyTorch's version."""
     coverage: Mapping[str, Any] = field(default_factory=dict)
     """What is watched and what is not, with the reason."""
+    strangers: tuple[tuple[int, ...], ...] = ()
+    """Shapes of parameters that the output depends on, and that neither the model nor an
+    optimizer knows: layers in a plain list, or made in the forward."""
+    own_functions: tuple[str, ...] = ()
+    """Classes of `torch.autograd.Function`, other than PyTorch's, that the output went through."""
+    functional_dropout: float = 0.0
+    """Largest rate of `F.dropout` and its like in training."""
+    dropout_in_evaluation: float = 0.0
+    """The same in evaluation mode, where it should not drop."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What `houndsight run` knows besides: preprocessing, class names (`classes`), photos a class,
     how many photos there are to train on (`train_examples`), whether `inputs` are `images` or
@@ -167,6 +180,9 @@ class Structure:
             )
         if known.get("loss"):
             known["loss"] = LossRecord(**_known(LossRecord, known["loss"]))
+        for name in ("strangers", "own_functions"):
+            listed = known.get(name, ())
+            known[name] = tuple(tuple(one) if isinstance(one, list) else one for one in listed)
         return cls(**known)
 
 

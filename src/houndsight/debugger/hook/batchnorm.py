@@ -51,6 +51,15 @@ class BatchNormWatch:
         """The share of the modules that are in training mode."""
         return sum(m.training for m in self._all) / len(self._all)
 
+    def version(self) -> int:
+        """Grows whenever anything writes into a running figure."""
+        return sum(
+            buffer._version
+            for _, module in self._tracked
+            for buffer in (module.running_mean, module.running_var)
+            if buffer is not None and not buffer.is_inference()
+        )
+
     def before(self) -> Drifts | None:
         """The running figures as they are; None where none will move."""
         moving = [(n, m) for n, m in self._tracked if m.training and m.momentum]

@@ -22,6 +22,7 @@ from houndsight.debugger.hook.lossgradient import MOST_VALUES
 from houndsight.debugger.hook.parameters import ParameterWatch
 from houndsight.debugger.hook.recording import Chunk, Forward, RawTensors, Step
 from houndsight.debugger.hook.scaler import calling_scaler
+from houndsight.debugger.hook.thumbnails import Thumbnails
 from houndsight.debugger.record import Mode
 
 __all__ = ["Collector"]
@@ -32,6 +33,8 @@ SAMPLE_EVERY = 4
 """and then every fourth; norms, losses and labels are taken of every step."""
 EVALUATIONS = 4
 """Forwards sampled at the start of an evaluation, and every sixteenth from then on."""
+OUTPUT_STEPS = 2
+"""Steps of which the model's output is kept, until it is known what the loss takes of it."""
 SCALER_STEPS = 8
 """Steps at which a gradient scaler is looked for."""
 CHUNK_STEPS = 32
@@ -60,6 +63,7 @@ class Collector:
             m for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd)
         ]
         self.inputs = InputSampler()
+        self._thumbnails = Thumbnails()
         self.watch: ParameterWatch | None = None
         self.optimizers: list[torch.optim.Optimizer] = []
         self.step = 0
@@ -77,6 +81,7 @@ class Collector:
         self._stepped = False
         self._evaluated = self._begun = 0
         self._consumed = False
+        self._statistics: int | None = None
         self._largest_group = 0
         self._held: dict[int, int] = {}
         self._in_groups: set[int] = set()
@@ -101,13 +106,19 @@ class Collector:
             sampled = first and self._is_sampled()
         else:
             sampled = self._evaluated < EVALUATIONS or self._evaluated % 16 == 0
-            if not self._evaluated and self.watch is not None:
-                forward.weights = (self.watch.names, self.watch.norms([]))
+            if not self._evaluated:
+                self._thumbnails.evaluation_begins()
+                if self._statistics is not None:
+                    forward.written = self.batchnorms.version() != self._statistics
+                if self.watch is not None:
+                    forward.weights = (self.watch.names, self.watch.norms([]))
             self._evaluated += 1
         if inputs is not None:
             forward.batch = len(inputs) if inputs.ndim else 0
             forward.of_inputs = inputs.requires_grad
             forward.inputs = self.inputs.take(inputs)
+            if self.inputs.images:
+                forward.thumbnails = self._thumbnails.take(inputs, training=gradients)
         if self._dropouts:
             forward.dropout = sum(m.training for m in self._dropouts) / len(self._dropouts)
         if self.batchnorms:
@@ -125,8 +136,12 @@ class Collector:
             return
         if forward.batchnorms is not None:
             forward.batchnorms = self.batchnorms.after(forward.batchnorms)
+        if self.batchnorms and forward.gradients:
+            self._statistics = self.batchnorms.version()
         if forward.gradients and output is not None and output.requires_grad:
             self._pending.append(forward)
+            if self.step < OUTPUT_STEPS:
+                forward.output = output.detach()
 
     def saw_loss(self, call: LossCall) -> None:
         """A loss was computed."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from houndsight.debugger.hook.dataflow import LINEAR, FirstForward
+from houndsight.debugger.hook.dropouts import DropoutWatch
+from houndsight.debugger.hook.graph import Graph
 from houndsight.debugger.structure import (
     ModuleRecord,
     OptimizerRecord,
@@ -33,6 +35,8 @@ def describe(
     functions: Mapping[str, str],
     coverage: Mapping[str, Any],
     facts: Mapping[str, Any],
+    graph: Graph | None = None,
+    dropouts: DropoutWatch | None = None,
 ) -> Structure:
     """Everything but the loss, which is known from its first call.
 
@@ -52,7 +56,15 @@ def describe(
         framework=torch.__version__,
         coverage=coverage,
         facts=facts,
+        strangers=graph.strangers(_held(optimizers)) if graph else (),
+        own_functions=graph.functions if graph else (),
+        functional_dropout=dropouts.training if dropouts else 0.0,
+        dropout_in_evaluation=dropouts.evaluation if dropouts else 0.0,
     )
+
+
+def _held(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
+    return {id(p) for o in optimizers for group in o.param_groups for p in group["params"]}
 
 
 def _modules(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from houndsight.debugger.blocks import ExamplesBlock
 from houndsight.debugger.hook.activity import Activity
+from houndsight.debugger.hook.baseline import Baseline
 from houndsight.debugger.hook.batchnorm import drift
 from houndsight.debugger.hook.inputs import INPUT_STATISTICS, channel_statistics, fingerprints
 from houndsight.debugger.hook.layout import LAYOUT_STATISTICS
@@ -32,10 +33,13 @@ class ForwardRows:
     Args:
         activations: names of the watched modules, by slot; it may grow.
         kinds: their classes.
+        baseline: what evaluations are compared with.
     """
 
-    def __init__(self, activations: Sequence[str], kinds: Sequence[str]) -> None:
-        self.activations = activations
+    def __init__(
+        self, activations: Sequence[str], kinds: Sequence[str], baseline: Baseline
+    ) -> None:
+        self.activations, self._baseline = activations, baseline
         self._activity = Activity(activations, kinds)
 
     def make(
@@ -47,7 +51,11 @@ class ForwardRows:
         flags = [(f, _flags(f, o, mode)) for f, o in zip(forwards, known, strict=True)]
         blocks += tables(mode, Group.FLAGS, flags)
         if mode != Mode.TRAIN:
-            scalars = [(f, _evaluated(f, o)) for f, o in zip(forwards, known, strict=True)]
+            plain = self._baseline.accuracies(forwards, outcomes)
+            scalars = [
+                (f, _evaluated(f, o) | plain.get(id(f), {}))
+                for f, o in zip(forwards, known, strict=True)
+            ]
             blocks += tables(mode, Group.SCALARS, scalars)
         blocks += _examples(mode, forwards, known)
         blocks += _inputs(mode, forwards)
@@ -116,6 +124,8 @@ def _flags(forward: Forward, outcome: Outcome, mode: Mode) -> dict[str, float]:
             flags[name] = float(bool(value))
     if forward.stepped:
         flags["stepped"] = 1.0
+    if forward.written is not None and mode != Mode.TRAIN:
+        flags["statistics_written"] = float(forward.written)
     return flags
 
 

@@ -7,12 +7,16 @@ import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import psutil
 import torch
+from torch import Tensor
 
 from houndsight.debugger.blocks import Block
+from houndsight.debugger.hook.losses import LossCall
 from houndsight.debugger.hook.making import AnyBlock
 from houndsight.debugger.hook.outcomes import target_kind
 from houndsight.debugger.hook.recording import Chunk, Step
@@ -24,6 +28,7 @@ from houndsight.debugger.tensor_writer import TensorWriter
 
 __all__ = ["Pipeline"]
 
+Array = npt.NDArray[Any]
 WAITING = 8
 """Chunks that may wait; a training that is quicker than its log then waits too."""
 
@@ -133,10 +138,10 @@ class Pipeline:
         )
 
     def _find_loss(self, chunk: Chunk) -> None:
-        calls = [call for s in chunk.steps for f in s.forwards for call in f.losses]
+        calls = [(f, call) for s in chunk.steps for f in s.forwards for call in f.losses]
         if not calls:
             return
-        call = calls[0]
+        forward, call = calls[0]
         settings = {
             name: value.tolist() if isinstance(value, torch.Tensor) else value
             for name, value in (call.settings or {}).items()
@@ -144,16 +149,44 @@ class Pipeline:
         targets = None if call.targets is None else call.targets.cpu()
         kind = ""
         if targets is not None:
-            kind = target_kind(
-                to_numpy(targets) if targets.is_floating_point() else targets.numpy()
-            )
-        outputs = None
-        if call.logits is not None and call.logits.ndim > 1:
-            outputs = int(call.logits.shape[1])
+            given = to_numpy(targets) if targets.is_floating_point() else targets.numpy()
+            kind = "numbers" if _are_class_numbers(given) else target_kind(given)
         self._loss_known = True
         self._saw_loss(
-            LossRecord(kind=call.kind, settings=settings, target_kind=kind, outputs=outputs)
+            LossRecord(
+                kind=call.kind,
+                settings=settings,
+                target_kind=kind,
+                outputs=_outputs(call),
+                factor=_factor(call, forward.output),
+            )
         )
+
+
+def _outputs(call: LossCall) -> int | None:
+    if call.logits is None or not call.logits.ndim:
+        return None
+    return int(call.logits.shape[1]) if call.logits.ndim > 1 else 1
+
+
+def _are_class_numbers(targets: Array) -> bool:
+    """Whether targets in floating point, one an example, are whole numbers and more than two."""
+    if targets.dtype.kind != "f" or not targets.size or targets.size != len(targets):
+        return False
+    found = np.unique(targets)
+    return bool(len(found) > 2 and found[0] >= 0 and (found == np.round(found)).all())
+
+
+def _factor(call: LossCall, output: Tensor | None) -> float | None:
+    """What every one of the model's outputs was multiplied by before the loss."""
+    kept = call.kept_logits()
+    if kept is None or output is None or kept.shape != output.shape:
+        return None
+    logits, outputs = to_numpy(kept).ravel(), to_numpy(output).ravel()
+    with np.errstate(all="ignore"):
+        factor = float(logits @ outputs / (outputs @ outputs))
+        near = np.allclose(logits, factor * outputs, rtol=1e-3, atol=1e-6)
+    return factor if np.isfinite(factor) and near else None
 
 
 def tensors_folder(run: Path, rank: int) -> Path:

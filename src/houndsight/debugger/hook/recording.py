@@ -48,9 +48,16 @@ class Forward:
     """Whether the input wants a gradient: an attack on it, or another network that made it."""
     inputs: Any = None
     """A sample of the input, and the channel of each of its positions."""
+    output: Tensor | None = None
+    """What the model gave, in the first steps."""
+    thumbnails: Tensor | None = None
+    """Of the photos, where they are wanted."""
     activations: list[tuple[int, Any, Array | Tensor]] | None = None
     """Slot, positions, sample; None where this forward is not sampled."""
     batchnorms: Any = None
+    written: bool | None = None
+    """Of the first forward of an evaluation: whether BatchNorm's running figures were written to
+    since the training forward before; None where it is not known."""
     losses: list[LossCall] = field(default_factory=list)
     backward: bool = False
     stale: Any = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from houndsight.debugger.hook.baseline import Baseline
 from houndsight.debugger.hook.forwards import ForwardRows
 from houndsight.debugger.hook.making import AnyBlock
 from houndsight.debugger.hook.outcomes import outcomes_of
@@ -23,7 +24,8 @@ class Reducer:
     """
 
     def __init__(self, activations: Sequence[str], kinds: Sequence[str]) -> None:
-        self._forwards = ForwardRows(activations, kinds)
+        self._baseline = Baseline()
+        self._forwards = ForwardRows(activations, kinds, self._baseline)
 
     def reduce(self, chunk: Chunk) -> list[AnyBlock]:
         """All rows of the chunk."""
@@ -31,6 +33,7 @@ class Reducer:
         taken = {id(forward): forward for forward in chunk.forwards}
         taken |= {id(forward): forward for step in chunk.steps for forward in step.forwards}
         outcomes = outcomes_of(taken.values())
+        self._baseline.note(chunk.forwards, outcomes)
         blocks: list[AnyBlock] = []
         for mode in Mode:
             forwards = [f for f in chunk.forwards if f.mode == mode]
