@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rule_cases import cases_a, cases_b, cases_c, cases_d, cases_e
+from rule_cases import cases_a, cases_b, cases_c, cases_d, cases_e, cases_f
 
 from houndsight.debugger.history import History
 from houndsight.debugger.judge import Judgement, Standing, judge
@@ -22,7 +22,11 @@ from houndsight.errors import SettingError
 from houndsight.findings import Finding, Severity
 
 Cases = dict[str, tuple[list[Case], list[Case]]]
-CASES: Cases = cases_a.CASES | cases_b.CASES | cases_c.CASES | cases_d.CASES | cases_e.CASES
+CASES: Cases = (
+    cases_a.CASES | cases_b.CASES | cases_c.CASES | cases_d.CASES | cases_e.CASES | cases_f.CASES
+)
+for _name, (_positives, _negatives) in cases_f.MORE.items():
+    CASES[_name] = (CASES[_name][0] + _positives, CASES[_name][1] + _negatives)
 SECONDS_AWAY = 8 * 3600.0
 
 

@@ -232,6 +232,9 @@ def suggested_rate(history: History, first: int = 5, ratio: float = COMFORTABLE_
     An estimate: for SGD and Adam alike a step is proportional to its learning rate as long as
     the gradients are the same, which holds before a training has diverged.
     """
+    optimizer = history.structure.optimizer
+    if optimizer is not None and optimizer.kind == "Adadelta":
+        return 1.0  # It finds its own step; the rate only scales it (Zeiler, 2012).
     series, middle = weight_ratios(history)
     rates = learning_rate(history)
     # Weights that have blown up make the next steps look small beside them.

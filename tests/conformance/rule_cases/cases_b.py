@@ -428,6 +428,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
             Case("sgd", _optimizer(BASE, momentum=0.9999)),
             Case("one", _optimizer(BASE, momentum=1.0)),
             Case("negative", _optimizer(BASE, momentum=-0.5)),
+            Case("dampened", _optimizer(BASE, dampening=1.0)),
             Case("beta1", _optimizer(ADAM, betas=(0.999, 0.9999))),
             Case("beta2", _optimizer(ADAM, betas=(0.9, 0.1))),
             Case("swapped", _optimizer(ADAM, betas=(0.999, 0.9))),
@@ -435,6 +436,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         [
             Case("none", _optimizer(BASE, momentum=0.0)),
             Case("high-but-usual", _optimizer(BASE, momentum=0.99)),
+            Case("an average", _optimizer(BASE, dampening=0.9)),
             Case("transformer", _optimizer(ADAM, betas=(0.9, 0.95))),
         ],
     ),

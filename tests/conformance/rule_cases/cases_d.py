@@ -184,17 +184,29 @@ def merged(values: Any, row: Row) -> Any:
     return values - values % 2
 
 
+def maximizing(recording: Recording) -> Recording:
+    """The optimizer climbs."""
+    optimizer = recording.structure.optimizer
+    assert optimizer is not None
+    groups = tuple({**group, "maximize": True} for group in optimizer.groups)
+    return recording.restructured(optimizer=replace(optimizer, groups=groups))
+
+
 CASES: dict[str, tuple[list[Case], list[Case]]] = {
     "LossGradient": (
         [
             Case("negated", came_back(BASE, 1, -1, -1)),
             Case("one of 32", came_back(BASE, 1 / 32, 1, 0.2)),
             Case("summed", came_back(updates(BASE, 0.1), 1, 32, 1)),
+            Case("a hundredth", came_back(updates(BASE, 1e-4), 1, 0.01, 1)),
+            Case("maximized", came_back(maximizing(BASE), 1, 1, 1)),
         ],
         [
             Case("as it should be", came_back(BASE, 1, 1, 1)),
             Case("smoothed labels", came_back(BASE, 1, 0.8, 0.9)),
             Case("summed for Adam", came_back(updates(ADAM, 0.1), 1, 32, 1)),
+            Case("a hundredth for Adam", came_back(ADAM, 1, 0.01, 1)),
+            Case("negated and maximized", came_back(maximizing(BASE), 1, -1, -1)),
             Case("most are known already", came_back(known_already(0.7), 0.3, 1, 1)),
         ],
     ),
@@ -274,6 +286,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         [
             Case("stuck", activations("Sigmoid", stuck(BASE))),
             Case("learning", activations("Sigmoid")),
+            Case("softmaxes", activations("Softmax", stuck(BASE))),
         ],
         [
             Case("learning is a remark", activations("Sigmoid")),

@@ -69,7 +69,14 @@ CONSEQUENCES: dict[str, tuple[str, ...]] = {
         *_BLOWN_UP,
         *_NO_LEARNING,
     ),
-    "eval-mode-missing": ("Overfit", "Overtraining", "BatchNormDrift", "ClassCollapse"),
+    "eval-mode-missing": (
+        "Overfit",
+        "Overtraining",
+        "BatchNormDrift",
+        "ClassCollapse",
+        "ClassNeverLearnt",
+        "EvaluationUnlikeTraining",
+    ),
     "batchnorm-small-batch": ("BatchNormDrift", "Overfit", "LossSpike", "GradientNoise"),
     "head-size-wrong": ("InitialLoss", "ClassNeverLearnt"),
     "poor-initialisation": (
@@ -165,6 +172,23 @@ CONSEQUENCES: dict[str, tuple[str, ...]] = {
     "vanishing-gradient-depth": (*_NO_LEARNING, "LearningRateTooLow", "SaturatedActivation"),
     "augmentation-too-strong": (*_NO_LEARNING, "LabelsShuffled", "Overfit", "LabelsNoisy"),
     "detached": ("UnchangedTensor", "LossNotDecreasing"),
+    "optimizer-maximizes": (*_BLOWN_UP, *_NO_LEARNING, *_RATE, "VanishingGradient", "AllZero"),
+    "gradient-reversed": (*_BLOWN_UP, *_NO_LEARNING, *_RATE, "VanishingGradient", "AllZero"),
+    "targets-predicted": (*_BLOWN_UP, *_NO_LEARNING, *_RATE, "VanishingGradient", *_OTHER_CLASSES),
+    "temperature-wrong": (*_BLOWN_UP, *_NO_LEARNING, *_RATE, "InitialLoss", "LabelsShuffled"),
+    "parameters-not-registered": (*_NO_LEARNING, *_RATE, "LabelsShuffled", "BaselineNotReached"),
+    "layer-too-narrow": (*_NO_LEARNING, *_RATE, "LabelsShuffled", "BaselineNotReached"),
+    "batchnorm-statistics-lost": (
+        "EvaluationUnlikeTraining",
+        "LabelsShuffled",
+        "ClassCollapse",
+        "ClassNeverLearnt",
+        "BatchNormDrift",
+        "Overfit",
+        "Overtraining",
+        "PreprocessingDiffers",
+        "Confusion",
+    ),
 }
 """{cause: rules whose findings it explains}; a rule that names the cause itself need not be in."""
 

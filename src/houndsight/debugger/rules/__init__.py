@@ -50,6 +50,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "rate_decayed_early",
         "loss_weights",
         "logits_bounded",
+        "logits_scaled",
+        "targets_predicted",
     ),
     "Data and labels": (
         "head_size",
@@ -72,9 +74,11 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "inputs_drift",
         "class_mislabelled",
         "mixed_without_labels",
+        "baseline_not_reached",
     ),
     "Set-up of the training": (
         "parameters_not_in_optimizer",
+        "parameters_not_registered",
         "parameters_not_updated",
         "backward_missing",
         "few_steps",
@@ -94,6 +98,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "weights_overwritten",
         "weights_clamped",
         "evaluation_weights_lag",
+        "statistics_overwritten",
         "shrinking_weights",
     ),
     "Inside the network": (
@@ -101,6 +106,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         "dead_features",
         "hidden_sigmoid",
         "initial_weights_scale",
+        "layer_too_narrow",
+        "own_backward",
     ),
     "Processes and time": (
         "ranks_disagree",

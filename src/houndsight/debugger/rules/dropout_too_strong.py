@@ -8,6 +8,7 @@ from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.examples import batches, class_count, joined, passes, share_awake, tail
 from houndsight.debugger.history import History
 from houndsight.debugger.rules.base import Rule
+from houndsight.debugger.structure import ModuleRecord
 from houndsight.findings import Cause, Finding, Severity
 from houndsight.wording import number
 
@@ -23,7 +24,8 @@ class DropoutTooStrong(Rule):
     """So much is dropped that the network underfits: in training it sees a fraction of its
     features, and its answers are much worse than without dropout.
 
-    Condition: a Dropout takes away nine tenths or more; or six tenths or more and, after 60
+    Condition: a Dropout, `F.dropout`, or a module that leaves whole blocks out (stochastic depth,
+    DropPath) takes away nine tenths or more; or six tenths or more and, after 60
     steps, the training accuracy is 20 points below that of evaluation; or one stands behind the
     layer that makes the outputs, where it takes whole answers away.
 
@@ -39,10 +41,11 @@ class DropoutTooStrong(Rule):
 
     def evaluate(self, history: History) -> Iterable[Finding]:
         """One finding, for the strongest Dropout."""
-        rates = _rates(history)
-        if not rates or share_awake(history, "dropout_training") < 0.5:
+        rates = _at_work(history)
+        if not rates:
             return
-        if last := _behind_head(history):
+        last = _behind_head(history)
+        if last in rates:
             yield _finding_behind(history, last, rates[last])
             return
         where = max(rates, key=lambda name: rates[name])
@@ -55,7 +58,7 @@ class DropoutTooStrong(Rule):
             where=where,
             severity=Severity.WARNING,
             title=(
-                f"Dropout {where} takes away {rate:.0%} of the features"
+                f"{_kind(history, where)} takes away {rate:.0%} of the features"
                 + (f", and training is {gap:.0%} less accurate than evaluation" if gap > 0 else "")
                 + "."
             ),
@@ -81,11 +84,42 @@ class DropoutTooStrong(Rule):
 
 
 def _rates(history: History) -> dict[str, float]:
-    return {
-        m.name: float(m.settings.get("p") or 0)
+    rates = {
+        m.name: _rate(m)
         for m in history.structure.modules
-        if "Dropout" in m.kind
+        if "drop" in m.kind.lower() or m.kind == "StochasticDepth"
     }
+    if history.structure.functional_dropout:
+        rates["F.dropout"] = history.structure.functional_dropout
+    return {name: rate for name, rate in rates.items() if 0 <= rate <= 1}
+
+
+def _rate(module: ModuleRecord) -> float:
+    """`p` of a Dropout; of others, such as a DropPath, the only share that they have."""
+    if isinstance(module.settings.get("p"), int | float):
+        return float(module.settings["p"])
+    shares = {
+        name: value
+        for name, value in module.settings.items()
+        if isinstance(value, float) and not isinstance(value, bool)
+    }
+    if len(shares) != 1:
+        return 0.0
+    name, share = next(iter(shares.items()))
+    return 1 - share if "keep" in name or "surviv" in name else share
+
+
+def _at_work(history: History) -> dict[str, float]:
+    """Those that drop in training; of other modules than Dropout it is believed."""
+    awake = share_awake(history, "dropout_training") >= 0.5
+    modules = {m.name: m.kind for m in history.structure.modules}
+    rates = _rates(history)
+    return {n: rate for n, rate in rates.items() if awake or "Dropout" not in modules.get(n, "")}
+
+
+def _kind(history: History, where: str) -> str:
+    module = history.structure.module(where)
+    return f"{module.kind} {where}" if module is not None else where
 
 
 def _behind_head(history: History) -> str:

@@ -28,7 +28,8 @@ class EvalModeMissing(Rule):
     different steps or more (a single pass in training mode is how running statistics are
     recomputed, as `torch.optim.swa_utils.update_bn` does); at one step they are a remark. Dropout
     that is left on by purpose (Monte Carlo dropout) has the root in evaluation mode and is not
-    meant.
+    meant, except for `F.dropout(x, p)`, which knows of no mode: that it drops in evaluation mode is
+    a warning.
 
     Source: PyTorch's documentation of `Module.eval`; 13 of 101 read scripts lack it.
     """
@@ -36,7 +37,9 @@ class EvalModeMissing(Rule):
     name = "EvalModeMissing"
 
     def evaluate(self, history: History) -> Iterable[Finding]:
-        """One finding each for forwards with labels and without."""
+        """One finding each for forwards with labels and without, one for `F.dropout`."""
+        if history.structure.dropout_in_evaluation:
+            yield _functional(history, history.structure.dropout_in_evaluation)
         for mode in (Mode.EVAL, Mode.PREDICT):
             training = history.flag("training", mode)
             if not len(training):
@@ -85,3 +88,31 @@ class EvalModeMissing(Rule):
             threshold=0.0,
             plot=line_plot(steps, {"in training mode": held.astype(float)}),
         )
+
+
+def _functional(history: History, rate: float) -> Finding:
+    accuracy = history.scalar("accuracy")
+    return Finding(
+        rule=EvalModeMissing.name,
+        where="functional dropout",
+        severity=Severity.WARNING,
+        title=f"F.dropout takes away {rate:.0%} of the features in evaluation mode too.",
+        causes=(
+            Cause(
+                name="eval-mode-missing",
+                text="F.dropout(x, p) drops whatever mode the network is in, unless it is told.",
+                fix="Write F.dropout(x, p, training=self.training), or use nn.Dropout(p).",
+                score=0.96,
+                evidence="It was called with training=True while the root module's was False.",
+                change={"dropout.training": "self.training"},
+            ),
+        ),
+        count=max(len(accuracy), 1),
+        first_step=0,
+        last_step=history.last_step,
+        measured=rate,
+        threshold=0.0,
+        plot=line_plot(accuracy.steps, {"training accuracy": accuracy.of("accuracy")})
+        if len(accuracy)
+        else {},
+    )

@@ -15,6 +15,7 @@ from houndsight.findings import Cause, Finding, Severity
 __all__ = ["HiddenSigmoid"]
 
 LAYERS = 2
+SQUASHING = ("sigmoid", "softmax")
 STEPS = 60
 SLOW = 0.7
 ACTIVATIONS = (
@@ -35,10 +36,10 @@ ACTIVATIONS = (
 
 
 class HiddenSigmoid(Rule):
-    """The hidden layers end in sigmoids, each of which passes on at most a quarter of the
-    gradient and gives outputs around 0.5 whatever the photo, so that learning is slow.
+    """The hidden layers end in sigmoids or softmaxes, each of which passes on at most a quarter of
+    the gradient and gives much the same outputs whatever the photo, so that learning is slow.
 
-    Condition: two or more of the modules called before the head are sigmoids and none is another
+    Condition: two or more of the modules called before the head are such and none is another
     activation (the gates of squeeze-and-excitation stand beside ReLUs and do not count). It is a
     warning when after 60 steps the training loss has lost less than 70 % of what it was, else a
     remark.
@@ -56,7 +57,8 @@ class HiddenSigmoid(Rule):
         head = history.structure.head
         before = called[: names.index(head)] if head in names else called
         kinds = [_plain(module.kind) for module in before]
-        squashed = [m.name for m, k in zip(before, kinds, strict=True) if k == "sigmoid"]
+        squashed = [m.name for m, k in zip(before, kinds, strict=True) if k in SQUASHING]
+        softmax = "softmax" in kinds
         others = {kind.lower() for kind in ACTIVATIONS}
         if len(squashed) < LAYERS or any(kind in others for kind in kinds):
             return []
@@ -73,16 +75,21 @@ class HiddenSigmoid(Rule):
                 rule=self.name,
                 where=squashed[0],
                 severity=Severity.WARNING if slow else Severity.INFO,
-                title=f"All {len(squashed)} hidden activations are sigmoids{said}.",
+                title=f"All {len(squashed)} hidden activations are "
+                f"{'softmaxes' if softmax else 'sigmoids'}{said}.",
                 causes=(
                     Cause(
                         name="vanishing-gradient-depth",
-                        text="A sigmoid's slope is a quarter at most, and its outputs are never "
+                        text="A softmax shares 1 among all channels, so that each is tiny and its "
+                        "slope with it."
+                        if softmax
+                        else "A sigmoid's slope is a quarter at most, and its outputs are never "
                         "centred.",
-                        fix="Take ReLU or GELU between the layers; keep the sigmoid for outputs "
-                        "that are probabilities.",
+                        fix="Take ReLU or GELU between the layers; keep the "
+                        f"{'softmax' if softmax else 'sigmoid'} for outputs that are "
+                        "probabilities.",
                         score=0.92,
-                        evidence=f"{len(squashed)} sigmoids leave 1/{4 ** len(squashed):,} of "
+                        evidence=f"{len(squashed)} of them leave 1/{4 ** len(squashed):,} of "
                         "the gradient at most.",
                         change={"activation": "relu"},
                     ),

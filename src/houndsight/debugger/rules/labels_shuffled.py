@@ -18,12 +18,13 @@ from houndsight.debugger.examples import (
     guessing_accuracy,
     joined,
     passes,
+    shares,
     tail,
     warming_up,
 )
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import weight_ratios
-from houndsight.debugger.record import Group, Statistic
+from houndsight.debugger.record import Group, Mode, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.debugger.rules.common_causes import learning_rate_too_high, learning_rate_too_low
 from houndsight.findings import Cause, Finding, Severity
@@ -44,6 +45,7 @@ TURNED = 0.15
 BARELY = 0.05
 REPEATS = 3.0
 PHOTOS_A_CLASS = 20
+SURE, ALIKE = 0.15, 0.2
 
 
 class LabelsShuffled(Rule):
@@ -133,13 +135,20 @@ class LabelsShuffled(Rule):
             else "better than guessing"
         )
         evidence = f"On photos of training seen for the first time it is {sight}."
+        unpaired = fresh > 2 * SIGMAS and _as_sure_as_in_training(history, recent, asked, classes)
         causes = (
-            _shuffled(doubt, evidence),
+            _unpaired(asked) if unpaired else _shuffled(doubt, evidence),
             Cause(
                 name="preprocessing-differs",
                 text="Evaluation's photos are prepared in another way than training's.",
                 fix="Give evaluation the same scaling and normalisation as training.",
-                score=0.9 if fresh > 2 * SIGMAS else 0.5 if doubt < 0.5 else 0.3,
+                score=0.5
+                if unpaired
+                else 0.9
+                if fresh > 2 * SIGMAS
+                else 0.5
+                if doubt < 0.5
+                else 0.3,
                 evidence=evidence,
                 change={"evaluation.preprocessing": "training.preprocessing"},
             ),
@@ -224,6 +233,35 @@ def _shuffled(score: float, evidence: str) -> Cause:
         evidence=evidence,
         change={"labels.pairing": True},
     )
+
+
+def _unpaired(asked: Examples) -> Cause:
+    return Cause(
+        name="labels-shuffled",
+        text="Evaluation's labels do not belong to its photos.",
+        fix="Read evaluation's photos and labels from one list: look for a sort, a filter or a "
+        "shuffle that only one of the two went through.",
+        score=0.93,
+        evidence=f"Its {len(asked.labels):,} answers are as sure as training's and as varied as "
+        "the labels, yet tell nothing of them.",
+        change={"evaluation.pairing": "by index"},
+    )
+
+
+def _as_sure_as_in_training(
+    history: History, recent: Examples, asked: Examples, classes: int
+) -> bool:
+    """Whether evaluation's photos look to the network like those that it knows."""
+    entropies = [
+        history.series(Group.LOGITS, Statistic.ENTROPY, mode) for mode in (Mode.TRAIN, Mode.EVAL)
+    ]
+    if not all(len(series) for series in entropies):
+        return False
+    trained, there = entropies
+    level = float(np.median(trained.values[-max(len(trained) // 5, 3) :]))
+    now = float(np.median(there.values[there.steps == there.steps[-1]]))
+    apart = np.abs(shares(asked.predictions, classes) - shares(recent.labels, classes)).sum() / 2
+    return now < level + SURE * math.log(classes) and float(apart) < ALIKE
 
 
 def _knows(asked: Examples, classes: int) -> bool:

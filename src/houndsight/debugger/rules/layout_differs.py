@@ -21,6 +21,7 @@ BATCHES = 5
 EXAMPLES = 64
 ERRORS, TOGETHER, GAP = 6.0, 3.0, 0.15
 NOISE = 0.4
+PHOTOGRAPHIC = 0.4
 MODES = (Mode.TRAIN, Mode.EVAL)
 REPEATED = 0.7
 
@@ -34,6 +35,8 @@ class _Figure:
     augmented: float
     """And where something does; 0: not judged."""
     ratio: bool
+    poorer: str
+    """What it means that training has less of it, where evaluation's is that of photos."""
     higher: str
     """What it means that evaluation has more of it."""
     lower: str
@@ -46,6 +49,7 @@ FIGURES = (
         1.25,
         4.0,
         True,
+        "Training's photos are blurred, or small crops of them enlarged.",
         "Evaluation's photos are torn up (a reshape instead of a permute) or noisy.",
         "Evaluation's photos are blurred: enlarged from smaller ones, or resized otherwise.",
     ),
@@ -55,6 +59,7 @@ FIGURES = (
         1.5,
         8.0,
         True,
+        "Training's photos are made grey.",
         "Evaluation's channels do not belong together (a reshape instead of a permute).",
         "Evaluation's photos are grey.",
     ),
@@ -64,6 +69,7 @@ FIGURES = (
         0.1,
         0.0,
         False,
+        "",
         "Evaluation's photos are turned or cut otherwise.",
         "Evaluation's photos are turned or cut otherwise.",
     ),
@@ -73,6 +79,7 @@ FIGURES = (
         0.1,
         0.0,
         False,
+        "",
         "Evaluation's photos are turned or mirrored.",
         "Evaluation's photos are turned or mirrored.",
     ),
@@ -198,6 +205,32 @@ def _examples(history: History, mode: Mode) -> int:
     return len(np.unique(history.batches(*_MARKS, mode).together()))
 
 
+def _causes(figure: _Figure, here: float, there: float) -> tuple[Cause, ...]:
+    """The side that lost something is to blame: blurred photos tell less than sharp ones."""
+    evidence = "Brightness and contrast alone would not show it."
+    damaged = bool(figure.poorer) and here < there < PHOTOGRAPHIC
+    differs = Cause(
+        name="preprocessing-differs",
+        text=figure.higher if there > here else figure.lower,
+        fix="Read, resize and arrange photos for evaluation by the function that training "
+        "uses, and leave out only the random augmentation.",
+        score=0.5 if damaged else 0.94,
+        evidence=evidence,
+        change={"evaluation.preprocessing": "training.preprocessing"},
+    )
+    if not damaged:
+        return (differs,)
+    strong = Cause(
+        name="augmentation-too-strong",
+        text=figure.poorer,
+        fix="Augment less, and look at a batch of training photos as the network gets them.",
+        score=0.93,
+        evidence=f"Of evaluation the {figure.said} is {number(there)}, which is usual for photos.",
+        change={"augmentation": "none"},
+    )
+    return (strong, differs)
+
+
 def _finding(
     history: History, figure: _Figure, here: float, there: float, measured: float, limit: float
 ) -> Finding:
@@ -210,17 +243,7 @@ def _finding(
             f"Evaluation's photos are made otherwise than training's: the {figure.said} is "
             f"{number(there)} where training has {number(here)}."
         ),
-        causes=(
-            Cause(
-                name="preprocessing-differs",
-                text=figure.higher if there > here else figure.lower,
-                fix="Read, resize and arrange photos for evaluation by the function that training "
-                "uses, and leave out only the random augmentation.",
-                score=0.94,
-                evidence="Brightness and contrast alone would not show it.",
-                change={"evaluation.preprocessing": "training.preprocessing"},
-            ),
-        ),
+        causes=_causes(figure, here, there),
         count=len(steps),
         first_step=int(steps[0]),
         last_step=int(steps[-1]),

@@ -15,6 +15,7 @@ from houndsight.wording import number
 __all__ = ["MomentumOutOfRange"]
 
 LARGEST_MOMENTUM = 0.992
+LARGEST_DAMPENING = 0.99
 LARGEST_BETA1 = 0.985
 SMALLEST_BETA2 = 0.8
 DEFAULT_BETAS = (0.9, 0.999)
@@ -25,7 +26,8 @@ class MomentumOutOfRange(Rule):
 
     Condition, on the optimizer's settings: momentum above 0.992 or Adam's beta1 above 0.985
     (a gradient is repeated for over 100 steps, while the slope it was taken at is long gone),
-    1 or more (an error), or negative; beta2 below 0.8; beta1 above the root of beta2, where Adam's
+    1 or more (an error), or negative; dampening of 1, with which no gradient but the first has any
+    part in the steps; beta2 below 0.8; beta1 above the root of beta2, where Adam's
     proof fails and its steps are no longer bounded by the learning rate.
 
     Source: Sutskever et al., On the importance of initialization and momentum (ICML 2013: 0.9 to
@@ -45,7 +47,8 @@ class MomentumOutOfRange(Rule):
     def evaluate(self, history: History) -> Iterable[Finding]:
         """One finding for each setting that is out of range, of the group with most parameters."""
         group = main_group(history.structure)[1]
-        found = [self._momentum(history, group), *self._betas(history, group)]
+        dampened = self._dampening(history, group)
+        found = [self._momentum(history, group), dampened, *self._betas(history, group)]
         return [finding for finding in found if finding]
 
     def _momentum(self, history: History, group: Mapping[str, Any]) -> Finding | None:
@@ -64,6 +67,16 @@ class MomentumOutOfRange(Rule):
         if momentum < 0:
             title = f"Momentum {momentum:g} is negative and works against the gradient."
         return self._finding(history, "momentum", momentum, title, {"momentum": 0.9})
+
+    def _dampening(self, history: History, group: Mapping[str, Any]) -> Finding | None:
+        dampening = float(group.get("dampening") or 0.0)
+        if dampening < LARGEST_DAMPENING or not group.get("momentum"):
+            return None
+        title = (
+            f"Dampening {dampening:g} leaves {1 - dampening:.2g} of every gradient after the "
+            "first, so the steps go on in the direction of the first one and fade away."
+        )
+        return self._finding(history, "dampening", dampening, title, {"dampening": 0.0})
 
     def _betas(self, history: History, group: Mapping[str, Any]) -> list[Finding]:
         if not group.get("betas"):
@@ -95,6 +108,7 @@ class MomentumOutOfRange(Rule):
     ) -> Finding:
         limits = {
             "momentum": LARGEST_MOMENTUM,
+            "dampening": LARGEST_DAMPENING,
             "beta1": LARGEST_BETA1,
             "beta2": SMALLEST_BETA2,
             "betas": LARGEST_BETA1,

@@ -159,9 +159,10 @@ def _binary(highest: int, lowest: float, outputs: int | None) -> _Fault:
 
 
 def _regression(record: LossRecord) -> Iterator[_Fault]:
-    if record.target_kind not in {"probabilities", "indices"}:
+    if record.target_kind not in {"probabilities", "indices", "numbers"}:
         return
     one_hot = record.target_kind == "probabilities"
+    single = not one_hot and (record.outputs or 1) == 1
     what = "rows of class probabilities" if one_hot else "class numbers"
     yield _Fault(
         title=(
@@ -173,9 +174,10 @@ def _regression(record: LossRecord) -> Iterator[_Fault]:
             if one_hot
             else "Class numbers have no order, so that being off by one is no smaller mistake."
         ),
-        fix="Use CrossEntropyLoss on raw outputs; it takes class numbers and rows alike.",
-        score=0.9,
-        change={"loss": "cross_entropy"},
+        fix="Use CrossEntropyLoss on raw outputs, one for each class; it takes class numbers and "
+        "rows alike.",
+        score=0.93 if single else 0.9,
+        change={"loss": "cross_entropy"} | ({"head.out_features": None} if single else {}),
     )
 
 
