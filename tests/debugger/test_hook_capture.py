@@ -483,3 +483,132 @@ def test_importing_houndsight_imports_neither_torch_nor_pyarrow() -> None:
         "import houndsight.debugger.tensor_log; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+class Listed(nn.Module):
+    """Layers that PyTorch does not know of, and a dropout that does not know of `eval()`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = [nn.Linear(8, 8), nn.Linear(8, 8)]
+        self.conv = nn.Conv2d(3, 8, 3)
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.conv(images).mean((2, 3))
+        for layer in self.hidden:
+            features = F.dropout(layer(features), 0.3)
+        scores: Tensor = self.head(features)
+        return scores
+
+
+def test_parameters_that_the_model_does_not_know_are_seen(tmp_path: Path) -> None:
+    model, criterion = Listed(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        train(model, criterion, optimizer, 2)
+    assert hook.structure is not None
+    assert sorted(hook.structure.strangers) == [(8,), (8,), (8, 8), (8, 8)]
+
+
+def test_parameters_in_the_optimizer_are_no_strangers(tmp_path: Path) -> None:
+    model, criterion = Listed(), nn.CrossEntropyLoss()
+    held = [*model.parameters(), *(p for layer in model.hidden for p in layer.parameters())]
+    optimizer = torch.optim.SGD(held, 0.01)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        train(model, criterion, optimizer, 2)
+    assert hook.structure is not None
+    assert hook.structure.strangers == ()
+
+
+def test_what_made_the_inputs_is_not_the_models(tmp_path: Path, model: Net) -> None:
+    generator, criterion = nn.Conv2d(3, 3, 1), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        images, labels = batch(0)
+        criterion(model(generator(images)), labels).backward()
+        optimizer.step()
+        hook.flush()
+        assert hook.structure is not None
+        assert hook.structure.strangers == ()
+
+
+def test_functional_dropout_in_evaluation_is_seen(tmp_path: Path, model: Net) -> None:
+    for one, expected in ((Listed(), 0.3), (model, 0.0)):
+        folder, criterion = tmp_path / type(one).__name__, nn.CrossEntropyLoss()
+        optimizer = torch.optim.SGD(one.parameters(), 0.01)
+        with Hook(one, loss=criterion, optimizer=optimizer, folder=folder) as hook:
+            train(one, criterion, optimizer, 2)
+            one.eval()
+            with torch.no_grad():
+                one(batch(5)[0])
+        assert hook.structure is not None
+        assert hook.structure.dropout_in_evaluation == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.01])
+def test_what_the_outputs_are_multiplied_by_is_known(
+    tmp_path: Path, model: Net, factor: float
+) -> None:
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        for step in range(2):
+            images, labels = batch(step)
+            criterion(model(images) * factor, labels).backward()
+            optimizer.step()
+        hook.flush()
+        assert hook.structure is not None
+        assert hook.structure.loss is not None
+        assert hook.structure.loss.factor == pytest.approx(factor)
+
+
+def test_class_numbers_in_floating_point_are_told_from_values(tmp_path: Path) -> None:
+    for targets, kind in ((torch.arange(6.0), "numbers"), (torch.rand(6), "values")):
+        model, criterion = Net(1), nn.MSELoss()
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path / kind) as hook:
+            criterion(model(batch(0)[0])[:, 0], targets).backward()
+            optimizer.step()
+        assert hook.structure is not None
+        assert hook.structure.loss is not None
+        assert (hook.structure.loss.target_kind, hook.structure.loss.outputs) == (kind, 1)
+
+
+def test_statistics_that_are_overwritten_before_an_evaluation_are_seen(
+    tmp_path: Path, model: Net
+) -> None:
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        for overwritten in (False, True):
+            model.train()
+            train(model, criterion, optimizer, 3)
+            if overwritten:
+                model.bn.reset_running_stats()
+            model.eval()
+            with torch.no_grad():
+                criterion(model(batch(7)[0]), batch(7)[1])
+        hook.flush()
+        written = hook.history().flag("statistics_written", Mode.EVAL)
+    assert written.values[:, 0].tolist() == [0, 1]
+
+
+def test_thumbnails_tell_what_the_plainest_classifiers_get_right(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.randint(0, 4, (900,), generator=generator)
+    images = torch.randn(900, 3, 16, 16, generator=generator)
+    images += labels.view(-1, 1, 1, 1)
+    model, criterion = Net(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        for first in range(0, 600, 30):
+            optimizer.zero_grad()
+            criterion(model(images[first : first + 30]), labels[first : first + 30]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            criterion(model.eval()(images[600:]), labels[600:])
+        hook.flush()
+        history = hook.history()
+    for name in ("linear_accuracy", "neighbour_accuracy"):
+        assert history.scalar(name, Mode.EVAL).values[-1, 0] > 0.9

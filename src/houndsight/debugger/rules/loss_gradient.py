@@ -26,7 +26,7 @@ EARLY = 20
 ALIGNED = 0.9
 SCALED = 8.0
 LARGE_STEP = 0.03
-SIMILAR, SHORT = 0.5, 0.05
+SIMILAR, SHORT = 0.15, 0.05
 STEADY = 0.02
 SMALL_STEP = 1e-3
 FEW_ROWS, LEAST_BATCH = 0.4, 4
@@ -45,7 +45,7 @@ class LossGradient(Rule):
     the optimizer was made with `maximize=True` and they do not;
     or in the same one (above 0.9), eight times longer or more, which is a warning for an optimizer
     that does not divide by the gradient's size (SGD) when the median weight's first updates are
-    above 0.03 of its length, else a remark; or in much the same one (above 0.5) and less than a
+    above 0.03 of its length, else a remark; or in the same half (above 0.15) and less than a
     twentieth as long, which is a warning where how much is left changes from step to step (the
     examples have weights, as in a focal loss), and with SGD where the first updates are below
     0.001; or, of batches of four and more, at most 40 % of the

@@ -21,7 +21,8 @@ class OwnBackward(Rule):
     """The output goes through a `torch.autograd.Function` that is not PyTorch's, and the loss has
     risen: the layers before that function may follow a gradient that points elsewhere, or up.
 
-    Condition: such a function is in the graph of the first step, and after 60 steps the training
+    Condition: such a function is in the graph of the first step, or a module is called whose class
+    is named after reversing a gradient, and after 60 steps the training
     loss is above where it began.
 
     Source: PyTorch's documentation of `torch.autograd.gradcheck`; Ganin and Lempitsky, Unsupervised
@@ -33,7 +34,7 @@ class OwnBackward(Rule):
 
     def evaluate(self, history: History) -> Iterable[Finding]:
         """One finding for the network."""
-        functions = history.structure.own_functions
+        functions = history.structure.own_functions + _reversals(history)
         did = progress(history, least=STEPS)
         if not functions or did is None or did.fallen > ROSE or did.surely:
             return []
@@ -71,3 +72,9 @@ class OwnBackward(Rule):
                 plot=loss_plot(history),
             )
         ]
+
+
+def _reversals(history: History) -> tuple[str, ...]:
+    """Classes of called modules that say that they reverse gradients."""
+    kinds = (module.kind for module in history.structure.in_order())
+    return tuple(k for k in kinds if "revers" in k.lower() or "revgrad" in k.lower())
