@@ -612,3 +612,18 @@ def test_thumbnails_tell_what_the_plainest_classifiers_get_right(tmp_path: Path)
         history = hook.history()
     for name in ("linear_accuracy", "neighbour_accuracy"):
         assert history.scalar(name, Mode.EVAL).values[-1, 0] > 0.9
+
+
+def test_weights_that_change_between_steps_are_seen(tmp_path: Path, model: Net) -> None:
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        train(model, criterion, optimizer, 3)
+        with torch.no_grad():
+            model.fc.weight.mul_(2)
+        train(model, criterion, optimizer, 2)
+        hook.flush()
+        between = hook.history().series(Group.UPDATES, Statistic.BETWEEN)
+    assert between.steps.tolist() == [3]
+    assert between.of("fc.weight")[0] == pytest.approx(1)
+    assert between.of("conv.weight")[0] == 0

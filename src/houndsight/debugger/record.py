@@ -8,7 +8,8 @@ group's i-th name. The same row type travels from the hook to the log on disk an
 | `parameters` | parameter names | norm, exact, every step; the sampled ones; norm at the first \
 forward of an evaluation |
 | `gradients` | parameter names | as parameters; after unscaling and clipping, before the step |
-| `updates` | parameter names | `ratio`: length of the step over length of the weights, sampled |
+| `updates` | parameter names | `ratio`: length of the step over length of the weights, sampled; \
+`between`: the same of what changed the weights since the step before |
 | `activations` | module names | sampled; `inactive`: share of units never active in a block; \
 `saturated`: share of units in the flat part of a sigmoid or tanh |
 | `batchnorm` | module names | `drift`, `variance_ratio`: running against the batch's own figures |
@@ -85,6 +86,8 @@ class Statistic(enum.StrEnum):
     ZEROS = "zeros"
     """Share of elements that are exactly 0."""
     RATIO = "ratio"
+    BETWEEN = "between"
+    """Length of what changed since the step before was done, over that of the weights."""
     INACTIVE = "inactive"
     SATURATED = "saturated"
     DRIFT = "drift"

@@ -8,7 +8,7 @@ from houndsight.debugger.hook.baseline import Baseline
 from houndsight.debugger.hook.forwards import ForwardRows
 from houndsight.debugger.hook.making import AnyBlock
 from houndsight.debugger.hook.outcomes import outcomes_of
-from houndsight.debugger.hook.recording import Chunk
+from houndsight.debugger.hook.recording import Chunk, Step
 from houndsight.debugger.hook.steps import exact_rows, step_rows
 from houndsight.debugger.record import Mode
 
@@ -25,6 +25,7 @@ class Reducer:
 
     def __init__(self, activations: Sequence[str], kinds: Sequence[str]) -> None:
         self._baseline = Baseline()
+        self._before: Step | None = None
         self._forwards = ForwardRows(activations, kinds, self._baseline)
 
     def reduce(self, chunk: Chunk) -> list[AnyBlock]:
@@ -40,7 +41,8 @@ class Reducer:
             if forwards:
                 blocks += self._forwards.make(mode, forwards, outcomes)
         if chunk.steps:
-            blocks += step_rows(chunk.steps, outcomes)
+            blocks += step_rows(chunk.steps, outcomes, self._before)
+            self._before = chunk.steps[-1]
         for raw in chunk.raw:
             blocks += exact_rows(raw)
         return blocks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -25,8 +26,11 @@ Array = npt.NDArray[Any]
 TINY = 1e-12
 
 
-def step_rows(steps: Sequence[Step], outcomes: Mapping[int, Outcome]) -> list[AnyBlock]:
-    """All rows of the steps; `outcomes` are their forwards', by `id`."""
+def step_rows(
+    steps: Sequence[Step], outcomes: Mapping[int, Outcome], before: Step | None
+) -> list[AnyBlock]:
+    """All rows of the steps; `outcomes` are their forwards', by `id`, and `before` is the step
+    before the first."""
     blocks: list[AnyBlock] = []
     norms = _norms(steps)
     for group, at in ((Group.PARAMETERS, 0), (Group.GRADIENTS, 1)):
@@ -46,6 +50,7 @@ def step_rows(steps: Sequence[Step], outcomes: Mapping[int, Outcome]) -> list[An
     blocks += _sampled(Group.PARAMETERS, [(s, s.before) for s in steps])
     blocks += _sampled(Group.GRADIENTS, [(s, _unscaled(s)) for s in steps])
     blocks += _updates(steps)
+    blocks += _between([*([before] if before else []), *steps])
     blocks += _moments(steps)
     return blocks
 
@@ -151,6 +156,24 @@ def _updates(steps: Iterable[Step]) -> list[AnyBlock]:
             ratio = lengths(new - old, sizes) / np.maximum(lengths(old, sizes), TINY)
             where = (Group.UPDATES, (Statistic.RATIO,), names)
             blocks.append(block(Mode.TRAIN, *where, members, ratio[:, None], exact=False))
+    return blocks
+
+
+def _between(steps: Sequence[Step]) -> list[AnyBlock]:
+    """What happened to the weights from the end of a step to the beginning of the next."""
+    blocks: list[AnyBlock] = []
+    for one, other in itertools.pairwise(steps):
+        left, found = one.after, other.before
+        if left is None or found is None or other.step != one.step + 1:
+            continue
+        if (left.names, left.sizes) != (found.names, found.sizes):
+            continue
+        old, new = stacked([left.values]), stacked([found.values])
+        if not np.array_equal(old, new, equal_nan=True):
+            sizes = left.sizes
+            ratio = lengths(new - old, sizes) / np.maximum(lengths(old, sizes), TINY)
+            where = (Group.UPDATES, (Statistic.BETWEEN,), left.names)
+            blocks.append(block(Mode.TRAIN, *where, [other], ratio[:, None], exact=False))
     return blocks
 
 

@@ -21,7 +21,7 @@ BATCHES = 5
 EXAMPLES = 64
 ERRORS, TOGETHER, GAP = 6.0, 3.0, 0.15
 NOISE = 0.4
-PHOTOGRAPHIC = 0.4
+PHOTOGRAPHIC, FLATTER = 0.4, 0.95
 MODES = (Mode.TRAIN, Mode.EVAL)
 REPEATED = 0.7
 
@@ -111,12 +111,17 @@ class LayoutDiffers(Rule):
 
     def evaluate(self, history: History) -> Iterable[Finding]:
         """One finding, for the figure that is furthest apart."""
-        marks = history.batches(Group.EXAMPLES, Statistic.FINGERPRINT).together()
-        plain = len(marks) > 0 and len(np.unique(marks)) < REPEATED * len(marks)
+        plain = _repeat(history)
         if not plain and (noise := _noise(history)):
             return [noise]
         found = [f for f in (_compared(history, figure, plain) for figure in FIGURES) if f]
         return sorted(found, key=lambda f: -(f.measured or 0.0) / (f.threshold or 1.0))[:1]
+
+
+def _repeat(history: History) -> bool:
+    """Whether training photos come back unchanged."""
+    marks = history.batches(*_MARKS).together()
+    return len(marks) > 0 and len(np.unique(marks)) < REPEATED * len(marks)
 
 
 def _compared(history: History, figure: _Figure, plain: bool) -> Finding | None:
@@ -205,10 +210,13 @@ def _examples(history: History, mode: Mode) -> int:
     return len(np.unique(history.batches(*_MARKS, mode).together()))
 
 
-def _causes(figure: _Figure, here: float, there: float) -> tuple[Cause, ...]:
+def _causes(history: History, figure: _Figure, here: float, there: float) -> tuple[Cause, ...]:
     """The side that lost something is to blame: blurred photos tell less than sharp ones."""
     evidence = "Brightness and contrast alone would not show it."
-    damaged = bool(figure.poorer) and here < there < PHOTOGRAPHIC
+    spread = [_level(history, Statistic.STD, mode) for mode in MODES]
+    # Blurring takes contrast; enlarged crops keep it, and are never the same twice.
+    lost = spread[0] < FLATTER * spread[1] or not _repeat(history)
+    damaged = bool(figure.poorer) and here < there < PHOTOGRAPHIC and lost
     differs = Cause(
         name="preprocessing-differs",
         text=figure.higher if there > here else figure.lower,
@@ -243,7 +251,7 @@ def _finding(
             f"Evaluation's photos are made otherwise than training's: the {figure.said} is "
             f"{number(there)} where training has {number(here)}."
         ),
-        causes=_causes(figure, here, there),
+        causes=_causes(history, figure, here, there),
         count=len(steps),
         first_step=int(steps[0]),
         last_step=int(steps[-1]),

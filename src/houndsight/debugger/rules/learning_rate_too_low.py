@@ -64,6 +64,9 @@ class LearningRateTooLow(Rule):
         rate = peak_rate(history)
         # Over a whole training steps sink to a third of what they are at first.
         better = rounded(rate * COMFORTABLE_RATIO / 3 / float(np.median(middle)))
+        optimizer = history.structure.optimizer
+        if optimizer is not None and optimizer.kind == "Adadelta":
+            better = 1.0  # It finds its own step; the rate only scales it (Zeiler, 2012).
         loss, smooth = smoothed_loss(history)
         course = "fell only" if did.fallen > 0 else "went"
         return [

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from houndsight.debugger.conditions import line_plot
-from houndsight.debugger.history import History
+from houndsight.debugger.history import History, Series
 from houndsight.debugger.optimisation import weight_names
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
@@ -25,6 +25,8 @@ MOST_WEIGHTS = 0.6
 TIMES = 2
 STEPS = 20
 AS_DRAWN = 0.05
+AS_LOADED = 1e-6
+TWICE = 2.0
 
 
 class WeightsOverwritten(Rule):
@@ -35,7 +37,9 @@ class WeightsOverwritten(Rule):
     more than their updates can account for: by 1.5 times the largest update that was recorded
     within eight steps, and by half a percent of their length, twice or more. A sum of two
     vectors differs in length from one of them by no more than the other's length, so no update
-    does that. A single time, as when the best weights are loaded, is passed over.
+    does that. A single time, as when the best weights are loaded, is passed over. In the first 64
+    steps the weights themselves are compared, at the end of a step and before the next: more than
+    60 % of them differ by twice the largest update near.
 
     Source: ours, by the triangle inequality.
     """
@@ -51,6 +55,8 @@ class WeightsOverwritten(Rule):
             return []
         if not len(updates):
             return []
+        if found := _seen(history, updates, lengths):
+            return [found]
         jump = _jumps(lengths.values)
         reach = _reach(lengths.steps[:-1], updates.steps, updates.values)
         beyond = (jump > LEAST_JUMP) & (jump > BEYOND * reach)
@@ -87,6 +93,42 @@ class WeightsOverwritten(Rule):
         ]
 
 
+def _seen(history: History, updates: Series, lengths: Series) -> Finding | None:
+    """Where the weights before a step are not those that the step before left."""
+    between = history.series(Group.UPDATES, Statistic.BETWEEN).only(updates.names)
+    if len(between) < TIMES or between.names != updates.names:
+        return None
+    moved = np.where(np.isfinite(between.values), between.values, 0.0)
+    beyond = moved > TWICE * _reach(between.steps, updates.steps, updates.values)
+    at = np.flatnonzero(beyond.mean(axis=1) > MOST_WEIGHTS)
+    if len(at) < TIMES:
+        return None
+    steps = between.steps[at]
+    first = lengths.values[0]
+    then = lengths.at(np.isin(lengths.steps, steps)).values
+    apart = np.abs(then / np.maximum(first, 1e-12) - 1)
+    loaded = len(then) > 0 and bool(np.nanmax(apart) < AS_LOADED)
+    drawn = not loaded and len(then) > 0 and bool(np.nanmedian(apart) < AS_DRAWN)
+    total = np.sqrt(np.nansum(lengths.values**2, axis=1))
+    return Finding(
+        rule=WeightsOverwritten.name,
+        where="",
+        severity=Severity.ERROR if loaded or drawn else Severity.WARNING,
+        title=(
+            f"Before step {int(steps[0])} and {plural(len(at) - 1, 'other step')} the weights were "
+            "not those that the optimizer had left: "
+            f"{number(float(np.median(moved[at])))} of their length was changed by something else."
+        ),
+        causes=(_loaded(len(at)) if loaded else _drawn(len(at)) if drawn else _changed(len(at)),),
+        first_step=int(steps[0]),
+        last_step=int(steps[-1]),
+        count=len(at),
+        measured=float(np.median(moved[at])),
+        threshold=0.0,
+        plot=line_plot(lengths.steps, {"weights": total}, y_label="length"),
+    )
+
+
 def _jumps(lengths: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(n - 1, weights) relative change of the length to the next step."""
     with np.errstate(all="ignore"):
@@ -106,6 +148,17 @@ def _reach(
         for a, b in zip(first, last, strict=True)
     ]
     return np.stack(rows)
+
+
+def _loaded(times: int) -> Cause:
+    return Cause(
+        name="weights-overwritten",
+        text="The weights that the training began with are loaded again within the loop.",
+        fix="Load the checkpoint once, before the loop over epochs.",
+        score=0.97,
+        evidence=f"{times} times every weight had exactly the length that it began with.",
+        change={"checkpoint.load": "once"},
+    )
 
 
 def _drawn(times: int) -> Cause:
