@@ -627,3 +627,34 @@ def test_weights_that_change_between_steps_are_seen(tmp_path: Path, model: Net) 
     assert between.steps.tolist() == [3]
     assert between.of("fc.weight")[0] == pytest.approx(1)
     assert between.of("conv.weight")[0] == 0
+
+
+class Reversed(torch.autograd.Function):
+    """Hands its input on, and the gradient with the other sign."""
+
+    @staticmethod
+    def forward(ctx: object, values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        return -gradients[0]
+
+
+class Own(Net):
+    """With a function of its own."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.relu(self.bn(self.conv(images))).mean((2, 3))
+        scores: Tensor = self.fc(Reversed.apply(features))
+        return scores
+
+
+def test_a_persons_own_autograd_functions_are_named(tmp_path: Path) -> None:
+    for model, named in ((Own(), ("Reversed",)), (Net(), ())):
+        folder, criterion = tmp_path / type(model).__name__, nn.CrossEntropyLoss()
+        optimizer = torch.optim.SGD(model.parameters(), 0.01)
+        with Hook(model, loss=criterion, optimizer=optimizer, folder=folder) as hook:
+            train(model, criterion, optimizer, 2)
+        assert hook.structure is not None
+        assert hook.structure.own_functions == named

@@ -29,6 +29,8 @@ class Graph:
         self._strangers: list[weakref.ref[Tensor]] = []
         self.functions: tuple[str, ...] = ()
         """Classes of `torch.autograd.Function` that the person wrote or took from elsewhere."""
+        if any(type(p) is not nn.Parameter for p in model.parameters()):
+            return
         self._walk(output.grad_fn, {i.grad_fn for i in inputs if i.grad_fn is not None}, known)
 
     def _walk(self, first: Any, seen: set[Any], known: set[int]) -> None:
@@ -39,10 +41,11 @@ class Graph:
                 continue
             seen.add(node)
             leaf = getattr(node, "variable", None)
-            if isinstance(leaf, nn.Parameter) and id(leaf) not in known:
+            # Those of sharded models are of other types, and stand for parts of the model's own.
+            if type(leaf) is nn.Parameter and id(leaf) not in known:
                 self._strangers.append(weakref.ref(leaf))
             own = getattr(type(node), "_forward_cls", None)
-            if own is not None:
+            if own is not None and not own.__module__.startswith("torch."):
                 functions.append(own.__name__)
             waiting += [after for after, _ in node.next_functions if after is not None]
         self.functions = tuple(dict.fromkeys(functions))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = ["EDGE", "Thumbnails"]
@@ -45,8 +45,10 @@ class Thumbnails:
         photos = inputs.detach()
         # Every few pixels of a large photo are enough for the mean of a field.
         down, across = (max(size // (4 * EDGE), 1) for size in photos.shape[2:])
-        return F.adaptive_avg_pool2d(photos[..., ::down, ::across], EDGE)
+        return F.adaptive_avg_pool2d(photos[..., ::down, ::across].float(), EDGE)
 
 
 def _photos(inputs: Tensor) -> bool:
+    if type(inputs) not in (Tensor, nn.Parameter):
+        return False
     return inputs.ndim == 4 and inputs.shape[1] <= MOST_CHANNELS and min(inputs.shape[2:]) >= EDGE

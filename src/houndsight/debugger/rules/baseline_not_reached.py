@@ -8,10 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from houndsight.debugger.conditions import Evaluation, evaluations, line_plot, progress
+from houndsight.debugger.examples import batches, joined, tail
 from houndsight.debugger.history import History
+from houndsight.debugger.optimisation import weight_ratios
 from houndsight.debugger.record import Mode
 from houndsight.debugger.rules.base import Rule
+from houndsight.debugger.rules.common_causes import learning_rate_too_high, learning_rate_too_low
 from houndsight.findings import Cause, Finding, Severity
+from houndsight.wording import number
 
 __all__ = ["BaselineNotReached"]
 
@@ -21,6 +25,8 @@ EXAMPLES = 100
 BELOW = 0.25
 GAINED = 0.05
 LATE = 2 / 3
+SLOW, FAST = 3e-4, 3e-2
+"""Sizes of the usual step below and above which the learning rate is the first to look at."""
 PLAIN = {
     "linear_accuracy": "linear discriminant analysis",
     "neighbour_accuracy": "the nearest neighbour",
@@ -72,8 +78,6 @@ class BaselineNotReached(Rule):
         self, history: History, plain: _Plain, asked: list[Evaluation], best: float
     ) -> Finding:
         still = _still_better(asked)
-        did = progress(history)
-        fallen = "" if did is None else f"The training loss has fallen by {did.fallen:.0%}."
         return Finding(
             rule=self.name,
             where="evaluation",
@@ -83,18 +87,7 @@ class BaselineNotReached(Rule):
                 f"evaluation right, the network {best:.0%} at best"
                 + (", and it still gets better." if still else ".")
             ),
-            causes=(
-                Cause(
-                    name="network-learns-nothing",
-                    text="Something between the photos and the loss keeps the network from "
-                    "learning what is easy to see in them.",
-                    fix="Have houndsight doctor overfit a single batch: if that fails, look at "
-                    "the loss, the layers and the optimizer; if it works, at augmentation and "
-                    "regularisation.",
-                    score=0.3,
-                    evidence=fallen,
-                ),
-            ),
+            causes=_causes(history, best),
             count=len(asked),
             first_step=asked[0].step,
             last_step=asked[-1].step,
@@ -142,3 +135,47 @@ def _still_better(asked: list[Evaluation]) -> bool:
     middle = max(int(len(asked) * LATE), 1)
     before = max(one.accuracy for one in asked[:middle])
     return max(one.accuracy for one in asked[middle:]) > before + GAINED
+
+
+def _causes(history: History, best: float) -> tuple[Cause, ...]:
+    """What the training itself says of where it is lost, and that it may be elsewhere."""
+    did = progress(history)
+    fallen = "" if did is None else f"The training loss has fallen by {did.fallen:.0%}. "
+    seen = [batch for batch in batches(history) if batch.judged]
+    trained = joined(tail(seen, 0.2, 3)).accuracy
+    if trained > best + BELOW:
+        evidence = f"{fallen}Of its training photos the network gets {trained:.0%} right."
+        return (_evaluation_differs(evidence), _unknown(fallen))
+    middle = weight_ratios(history)[1]
+    usual = float(np.nanmedian(middle)) if len(middle) else float("nan")
+    evidence = f"{fallen}A step changes the median weight by {number(usual)} of its length."
+    if usual < SLOW:
+        return (learning_rate_too_low(history, evidence, 0.5), _unknown(fallen))
+    if usual > FAST:
+        return (learning_rate_too_high(history, evidence, 0.5), _unknown(fallen))
+    return (_unknown(fallen),)
+
+
+def _evaluation_differs(evidence: str) -> Cause:
+    return Cause(
+        name="preprocessing-differs",
+        text="The network knows its training photos and not evaluation's: those are prepared, "
+        "labelled or asked for in another way, or were learnt by heart.",
+        fix="Read and prepare photos for evaluation by the function that training uses; then "
+        "augment more.",
+        score=0.4,
+        evidence=evidence,
+        change={"evaluation.preprocessing": "training.preprocessing"},
+    )
+
+
+def _unknown(evidence: str) -> Cause:
+    return Cause(
+        name="network-learns-nothing",
+        text="Something between the photos and the loss keeps the network from learning what is "
+        "easy to see in them.",
+        fix="Have houndsight doctor overfit a single batch: if that fails, look at the loss, the "
+        "layers and the optimizer; if it works, at augmentation and regularisation.",
+        score=0.3,
+        evidence=evidence.strip(),
+    )
