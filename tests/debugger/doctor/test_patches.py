@@ -233,3 +233,59 @@ def test_the_diff_can_be_applied(tmp_path: Path) -> None:
     after = (tmp_path / "train.py").read_text()
     assert "    model.eval()\n    with torch.no_grad():" in after
     assert "    model.train()\n    for x, y in loader:" in after
+
+
+LISTED = """\
+from torch import nn
+from torch.nn import functional as F
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = [nn.Linear(8, 8) for _ in range(3)]
+        self.sizes = [8, 8]
+
+    def forward(self, x):
+        for block in self.blocks:
+            x = F.dropout(block(x), 0.5)
+        return F.dropout(x, 0.1, training=self.training)
+
+
+model = Net()
+optimizer = optim.SGD(model.parameters(), lr=0.1, maximize=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "out", "new"),
+    [
+        (
+            {"dropout.training": "self.training"},
+            "x = F.dropout(block(x), 0.5)",
+            "x = F.dropout(block(x), 0.5, training=self.training)",
+        ),
+        (
+            {"model.modules": "registered"},
+            "self.blocks = [nn.Linear(8, 8) for _ in range(3)]",
+            "self.blocks = nn.ModuleList([nn.Linear(8, 8) for _ in range(3)])",
+        ),
+        (
+            {"optimizer.maximize": False},
+            "optimizer = optim.SGD(model.parameters(), lr=0.1, maximize=True)",
+            "optimizer = optim.SGD(model.parameters(), lr=0.1, maximize=False)",
+        ),
+        (
+            {"dampening": 0.0},
+            "optimizer = optim.SGD(model.parameters(), lr=0.1, maximize=True)",
+            "optimizer = optim.SGD(model.parameters(), lr=0.1, maximize=True, dampening=0.0)",
+        ),
+    ],
+)
+def test_layers_dropout_and_settings(change: Mapping[str, Any], out: str, new: str) -> None:
+    assert changed(change, LISTED) == (out, new)
+
+
+@pytest.mark.parametrize("change", [{"dropout.training": "self.training"}, {"model.modules": 1}])
+def test_what_is_not_there_is_not_changed(change: Mapping[str, Any]) -> None:
+    assert propose(SCRIPT, "train.py", "", change).reason

@@ -111,6 +111,8 @@ def _settings(
 ) -> Made:
     del name, bench, rate
     groups = {key: change[key] for key in GROUP_SETTINGS if key in change}
+    if "optimizer.maximize" in change:
+        groups["maximize"] = False
     if "betas" in groups:
         groups["betas"] = tuple(groups["betas"])
     clip = change.get("clip_norm", change.get("gradient_clipping"))

@@ -6,7 +6,13 @@ import libcst as cst
 
 from houndsight.debugger.doctor.patches.script import NotLocatedError, Script, dotted
 
-__all__ = ["mend_requires_grad", "remove_softmax", "use_cross_entropy"]
+__all__ = [
+    "drop_in_training_only",
+    "mend_requires_grad",
+    "register_layers",
+    "remove_softmax",
+    "use_cross_entropy",
+]
 
 MISSPELT = ("require_grad", "requires_gradient", "require_gradient", "required_grad")
 CROSS_ENTROPY = {"NLLLoss": "CrossEntropyLoss", "nll_loss": "cross_entropy"}
@@ -69,3 +75,60 @@ def mend_requires_grad(script: Script) -> str:
         if isinstance(target, cst.Attribute) and target.attr.value in MISSPELT:
             return script.replace(target.attr, cst.Name("requires_grad"))
     raise NotLocatedError("No attribute that is misspelt for requires_grad is set in the script.")
+
+
+def drop_in_training_only(script: Script) -> str:
+    """The text with `training=self.training` for every functional dropout that is not told."""
+    text = ""
+    while call := next((c for c in script.calls("dropout") if _untold(script, c)), None):
+        told = cst.Arg(
+            cst.parse_expression("self.training"),
+            cst.Name("training"),
+            equal=cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace("")),
+        )
+        text = script.replace(call, call.with_changes(args=[*call.args, told]))
+        script = Script(text)
+    if not text:
+        raise NotLocatedError("No F.dropout without `training` stands in a method of the script.")
+    return text
+
+
+def _untold(script: Script, call: cst.Call) -> bool:
+    """Whether it is `F.dropout(x)` or `F.dropout(x, p)` where there is a `self`."""
+    method = script.nearest(call, cst.FunctionDef)
+    owner = dotted(call.func).rpartition(".")[0].split(".")[-1]
+    if method is None or owner not in ("F", "functional"):
+        return False
+    first = method.params.params[0].name.value if method.params.params else ""
+    keywords = {a.keyword.value for a in call.args if a.keyword}
+    return first == "self" and "training" not in keywords and len(call.args) < 3
+
+
+def register_layers(script: Script) -> str:
+    """The text with `nn.ModuleList` around the only list of layers that is set on `self`."""
+    found = [
+        assign.value
+        for assign in script.all(cst.Assign)
+        if isinstance(assign.value, cst.List | cst.ListComp)
+        and dotted(assign.targets[0].target).startswith("self.")
+        and _makes_layers(assign.value)
+    ]
+    if len(found) != 1:
+        count = len(found) or "no"
+        raise NotLocatedError(
+            f"There is {count} list of layers set on self in the script; one is needed to be sure."
+        )
+    made = next(name for f in _functions(found[0]) if "nn" in (name := dotted(f)).split("."))
+    prefix = made.rpartition(".")[0]
+    wrapped = cst.Call(cst.parse_expression(f"{prefix}.ModuleList"), [cst.Arg(found[0])])
+    return script.replace(found[0], wrapped)
+
+
+def _functions(node: cst.CSTNode) -> list[cst.BaseExpression]:
+    own = [node.func] if isinstance(node, cst.Call) else []
+    return own + [function for child in node.children for function in _functions(child)]
+
+
+def _makes_layers(node: cst.CSTNode) -> bool:
+    """Whether something of `nn` is made in it."""
+    return any("nn" in dotted(function).split(".")[:-1] for function in _functions(node))

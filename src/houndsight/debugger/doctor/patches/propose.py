@@ -14,7 +14,9 @@ from houndsight.debugger.doctor.patches.loop import (
     zero_grad,
 )
 from houndsight.debugger.doctor.patches.network import (
+    drop_in_training_only,
     mend_requires_grad,
+    register_layers,
     remove_softmax,
     use_cross_entropy,
 )
@@ -27,7 +29,7 @@ from houndsight.debugger.doctor.patches.script import NotLocatedError, Script
 
 __all__ = ["Proposal", "propose"]
 
-OPTIONS = ("eps", "betas", "momentum", "weight_decay")
+OPTIONS = ("eps", "betas", "momentum", "dampening", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,12 @@ def _changed(
         return use_cross_entropy(script)
     if "backbone.requires_grad" in change:
         return mend_requires_grad(script)
+    if "dropout.training" in change:
+        return drop_in_training_only(script)
+    if "model.modules" in change:
+        return register_layers(script)
+    if "optimizer.maximize" in change:
+        return set_option(script, "maximize", False, arguments)
     clip = change.get("clip_norm", change.get("gradient_clipping"))
     if clip is not None:
         return clip_gradients(script, float(clip))
