@@ -245,13 +245,13 @@ def main() -> None:
         "graphs",
     )
     print(Table(head, rows))
-    print(f"{arguments.blocks} blocks of {arguments.steps} steps each. {machine()}.")
+    print(f"{arguments.blocks} pairs of blocks of {arguments.steps} steps each. {machine()}.")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", nargs="*", choices=[case.name for case in CASES])
-    parser.add_argument("--blocks", type=int, default=40)
+    parser.add_argument("--blocks", type=int, default=40, help="of each training")
     parser.add_argument("--steps", type=int, default=64)
     parser.add_argument(
         "--smdebug", action="store_true", help="measure smdebug beside it, if it is installed"
