@@ -23,8 +23,8 @@ STEPS = 100
 EVALUATIONS = 3
 EXAMPLES = 100
 BELOW = 0.2
-GAINED = 0.05
-LATE = 2 / 3
+GAINED = 0.03
+LATE = 1 / 2
 SLOW, FAST = 3e-4, 3e-2
 """Sizes of the usual step below and above which the learning rate is the first to look at."""
 PLAIN = {
@@ -41,8 +41,8 @@ class BaselineNotReached(Rule):
 
     Condition, after 100 steps and three evaluations of 100 labels or more: the best of all
     evaluations is 20 points below what linear discriminant analysis or the nearest neighbour gets
-    of the same photos, fitted to at most 2,048 training photos, and the later third of the
-    evaluations are no more than 5 points better than the best before. Without the last it is a
+    of the same photos, fitted to at most 2,048 training photos, and the later half of the
+    evaluations are no more than 3 points better than the best before. Without the last it is a
     remark.
 
     Source: ours. Friedman, Regularized Discriminant Analysis (1989); Cover and Hart, Nearest
