@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -98,3 +100,18 @@ def test_findings_are_followed_until_the_run_ends(tmp_path: Path, as_json: bool)
         assert [json.loads(line)["rule"] for line in text.splitlines()] == ["First", "Second"]
     else:
         assert "The run is completed." in text
+
+
+def test_a_run_that_is_still_being_judged_says_so(tmp_path: Path) -> None:
+    run = recorded(tmp_path / "run", ill())
+    waiting = "import sys, time; print(); sys.stdout.flush(); time.sleep(60)"
+    command = [sys.executable, "-c", waiting, str(run.folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as judge:
+        assert judge.stdout is not None
+        judge.stdout.readline()
+        (run.folder / "logs").mkdir(exist_ok=True)
+        (run.folder / "logs" / "evaluator.pid").write_text(str(judge.pid))
+        done = CliRunner().invoke(app, ["findings", str(run.folder), "--rules"])
+        judge.kill()
+    assert done.exit_code != 0
+    assert "still being judged" in str(done.exception) + done.output

@@ -112,6 +112,14 @@ def _part_name(part: Path, run_folder: Path) -> str:
     return "" if part == run_folder else part.name
 
 
+def _why_no_verdicts(run_folder: Path) -> str:
+    from houndsight.debugger.watch.launch import evaluator_alive
+
+    if evaluator_alive(run_folder):
+        return f"{run_folder} is still being judged, on a busy machine: ask again in a minute."
+    return f"{run_folder} has no verdicts of rules: nothing of a training was recorded in it."
+
+
 def print_rules(
     run_folder: Path, console: Console, *, as_json: bool = False, title: str = ""
 ) -> None:
@@ -130,9 +138,7 @@ def print_rules(
         record = json.loads((run_folder / "rules.json").read_text())
         verdicts = list(record["rules"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{run_folder} has no verdicts of rules: nothing of a training was recorded in it."
-        ) from error
+        raise RunError(_why_no_verdicts(run_folder)) from error
     if as_json:
         for verdict in verdicts:
             typer.echo(json.dumps({"part": title, **verdict}))
