@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from houndsight.debugger import Hook, read_history
+from houndsight.debugger.hook.thumbnails import Thumbnails
 from houndsight.debugger.record import SAMPLED, Group, Mode, Statistic
 from houndsight.errors import SettingError
 
@@ -658,3 +659,89 @@ def test_a_persons_own_autograd_functions_are_named(tmp_path: Path) -> None:
             train(model, criterion, optimizer, 2)
         assert hook.structure is not None
         assert hook.structure.own_functions == named
+
+
+def test_training_forwards_of_parts_do_not_overwrite_statistics(tmp_path: Path, model: Net) -> None:
+    criterion = nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        train(model, criterion, optimizer, 3)
+        model.bn.reset_running_stats()
+        model.bn(model.conv(batch(3)[0]))
+        model.eval()
+        with torch.no_grad():
+            criterion(model(batch(7)[0]), batch(7)[1])
+        hook.flush()
+        written = hook.history().flag("statistics_written", Mode.EVAL)
+    assert written.values[:, 0].tolist() == [0]
+
+
+def test_parameters_that_another_optimizer_moves_are_no_strangers(tmp_path: Path) -> None:
+    model, criterion = Listed(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    other = torch.optim.SGD([p for layer in model.hidden for p in layer.parameters()], 0.01)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        for step in range(2):
+            images, labels = batch(step)
+            criterion(model(images), labels).backward()
+            optimizer.step()
+            other.step()
+        assert hook.structure is not None
+        assert hook.structure.strangers == ()
+
+
+class Anew(Net):
+    """With a layer that is made in every forward."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.relu(self.bn(self.conv(images))).mean((2, 3))
+        scores: Tensor = self.fc(nn.Linear(features.shape[1], features.shape[1])(features))
+        return scores
+
+
+def test_layers_that_are_made_in_the_forward_stay_strangers(tmp_path: Path) -> None:
+    model, criterion = Anew(), nn.CrossEntropyLoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        train(model, criterion, optimizer, 2)
+        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(1))]})
+        train(model, criterion, optimizer, 2)
+    assert hook.structure is not None
+    assert len(hook.structure.strangers) == 2
+
+
+def test_whole_numbers_are_not_taken_for_class_numbers(tmp_path: Path) -> None:
+    ages, model, criterion = torch.arange(6.0) * 7 + 20, Net(1), nn.MSELoss()
+    optimizer = torch.optim.SGD(model.parameters(), 0.01)
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        criterion(model(batch(0)[0])[:, 0], ages).backward()
+        optimizer.step()
+    assert hook.structure is not None
+    assert hook.structure.loss is not None
+    assert hook.structure.loss.target_kind == "values"
+
+
+def test_lbfgs_changes_nothing_between_its_steps(tmp_path: Path, model: Net) -> None:
+    criterion, optimizer = nn.CrossEntropyLoss(), torch.optim.LBFGS(model.parameters(), 0.1)
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss: Tensor = criterion(model(batch(0)[0]), batch(0)[1])
+        loss.backward()
+        return loss
+
+    with Hook(model, loss=criterion, optimizer=optimizer, folder=tmp_path) as hook:
+        for _ in range(4):
+            optimizer.step(closure)
+        hook.flush()
+        between = hook.history().series(Group.UPDATES, Statistic.BETWEEN)
+    assert len(between) == 0
+
+
+def test_thumbnails_of_a_whole_data_set_are_few() -> None:
+    thumbnails, photos = Thumbnails(), torch.arange(5000.0).view(-1, 1, 1, 1).expand(-1, 1, 8, 8)
+    taken = thumbnails.take(photos, training=True)
+    assert taken is not None
+    every, small = taken
+    assert (every, len(small)) == (3, 1667)
+    assert small[:, 0, 0, 0].tolist() == list(range(0, 5000, 3))

@@ -105,8 +105,11 @@ def _pair(forward: Forward, outcomes: Mapping[int, Outcome]) -> tuple[Array, Arr
     outcome = outcomes.get(id(forward))
     if forward.thumbnails is None or outcome is None or outcome.labels is None:
         return None
-    photos, labels = to_numpy(forward.thumbnails), outcome.labels
+    every, thumbnails = forward.thumbnails
+    if len(outcome.labels) != forward.batch:
+        return None
+    photos, labels = to_numpy(thumbnails), outcome.labels[::every]
     photos = photos.reshape(len(photos), -1)
-    if len(photos) != len(labels) or (labels < 0).any() or not np.isfinite(photos).all():
+    if (labels < 0).any() or not np.isfinite(photos).all():
         return None
     return photos, labels

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
+from houndsight.debugger.hook.callback import Callback
 from houndsight.debugger.hook.parameters import Watched
 from houndsight.debugger.hook.recording import Samples
 
@@ -43,6 +45,7 @@ class BatchNormWatch:
             if module.running_mean is not None and module.running_var is not None
         ]
         self._buffers: Watched | None = None
+        self._left: dict[int, tuple[int, ...]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._all)
@@ -51,14 +54,28 @@ class BatchNormWatch:
         """The share of the modules that are in training mode."""
         return sum(m.training for m in self._all) / len(self._all)
 
-    def version(self) -> int:
-        """Grows whenever anything writes into a running figure."""
-        return sum(
-            buffer._version
-            for _, module in self._tracked
-            for buffer in (module.running_mean, module.running_var)
-            if buffer is not None and not buffer.is_inference()
-        )
+    def follow(self, failed: Callable[[BaseException], None]) -> list[Any]:
+        """Handles of hooks that take every training forward of a BatchNorm for its own doing.
+
+        A network is also called in parts, by a checkpoint's second forward for one.
+        """
+        after = Callback(self._called, failed)
+        return [module.register_forward_hook(after) for _, module in self._tracked]
+
+    def leave(self) -> None:
+        """A training forward of the root is over: what the figures are now, they may be."""
+        self._left = {id(module): _marks(module) for _, module in self._tracked}
+
+    def written(self) -> bool | None:
+        """Whether anything but a training forward wrote into a running figure since."""
+        if not self._left:
+            return None
+        return any(self._left[id(module)] != _marks(module) for _, module in self._tracked)
+
+    def _called(self, module: nn.Module, _args: Any, _output: Any) -> None:
+        # Replicas of DataParallel have ids of their own.
+        if module.training and id(module) in self._left:
+            self._left[id(module)] = _marks(module)
 
     def before(self) -> Drifts | None:
         """The running figures as they are; None where none will move."""
@@ -84,6 +101,17 @@ class BatchNormWatch:
         assert self._buffers is not None
         drifts.after = self._buffers.take()
         return drifts
+
+
+def _marks(module: nn.Module) -> tuple[int, ...]:
+    """Other numbers whenever something has written into a running figure or put another there."""
+    buffers = (module.running_mean, module.running_var)
+    return tuple(
+        number
+        for buffer in buffers
+        if isinstance(buffer, Tensor) and not buffer.is_inference()
+        for number in (id(buffer), buffer._version)
+    )
 
 
 def drift(before: Array, after: Array, sizes: tuple[int, ...], momenta: Array) -> Array:

@@ -81,7 +81,6 @@ class Collector:
         self._stepped = False
         self._evaluated = self._begun = 0
         self._consumed = False
-        self._statistics: int | None = None
         self._largest_group = 0
         self._held: dict[int, int] = {}
         self._in_groups: set[int] = set()
@@ -108,8 +107,9 @@ class Collector:
             sampled = self._evaluated < EVALUATIONS or self._evaluated % 16 == 0
             if not self._evaluated:
                 self._thumbnails.evaluation_begins()
-                if self._statistics is not None:
-                    forward.written = self.batchnorms.version() != self._statistics
+                # In training mode they are being recomputed, often after having been reset.
+                if not self.model.training:
+                    forward.written = self.batchnorms.written()
                 if self.watch is not None:
                     forward.weights = (self.watch.names, self.watch.norms([]))
             self._evaluated += 1
@@ -137,10 +137,10 @@ class Collector:
         if forward.batchnorms is not None:
             forward.batchnorms = self.batchnorms.after(forward.batchnorms)
         if self.batchnorms and forward.gradients:
-            self._statistics = self.batchnorms.version()
+            self.batchnorms.leave()
         if forward.gradients and output is not None and output.requires_grad:
             self._pending.append(forward)
-            if self.step < OUTPUT_STEPS:
+            if self.step < OUTPUT_STEPS and output.numel() <= MOST_VALUES:
                 forward.output = output.detach()
 
     def saw_loss(self, call: LossCall) -> None:
@@ -218,11 +218,13 @@ class Collector:
 
     def after_step(self) -> None:
         """An optimizer has stepped; several that step after one backward pass make one step."""
-        if self._step is None:
+        late = self._step is None
+        if late:
             self._step = self._begin_step()
         step = self._step
         if step is None:
             return
+        step.late = late
         if step.before is not None:
             assert self.watch is not None
             step.after = self.watch.samples.take()

@@ -147,6 +147,8 @@ class Hook:
         self.collector = Collector(
             model, self._activations, self._pipeline.put, save_interval=save_interval
         )
+        if not self.compiled:
+            self._handles += self.collector.batchnorms.follow(failed)
         self._scope = LossScope(loss, self.collector.saw_loss, failed)
         self._handles += self._scope.handles
         self._watch_root()
@@ -177,6 +179,8 @@ class Hook:
     def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if module is not self.model or self._leaves():
             return
+        if self._graph is not None and self._graph.learn():
+            self._describe()
         forward = self._forward_begun(first_tensor((args, kwargs) if kwargs else args))
         if self._at_first and forward.gradients:
             self._given = tensors_in((args, kwargs))

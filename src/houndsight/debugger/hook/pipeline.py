@@ -170,11 +170,13 @@ def _outputs(call: LossCall) -> int | None:
 
 
 def _are_class_numbers(targets: Array) -> bool:
-    """Whether targets in floating point, one an example, are whole numbers and more than two."""
+    """Whether targets in floating point, one an example, are more than two whole numbers from 0 or
+    1 on, of which no more are missing than there. Ages and counts are whole numbers too."""
     if targets.dtype.kind != "f" or not targets.size or targets.size != len(targets):
         return False
     found = np.unique(targets)
-    return bool(len(found) > 2 and found[0] >= 0 and (found == np.round(found)).all())
+    whole = bool((found == np.round(found)).all())
+    return bool(len(found) > 2 and whole and 0 <= found[0] <= 1 and found[-1] < 2 * len(found))
 
 
 def _factor(call: LossCall, output: Tensor | None) -> float | None:

@@ -50,14 +50,14 @@ class Forward:
     """A sample of the input, and the channel of each of its positions."""
     output: Tensor | None = None
     """What the model gave, in the first steps."""
-    thumbnails: Tensor | None = None
-    """Of the photos, where they are wanted."""
+    thumbnails: tuple[int, Tensor] | None = None
+    """Of every so-many-th photo, where they are wanted."""
     activations: list[tuple[int, Any, Array | Tensor]] | None = None
     """Slot, positions, sample; None where this forward is not sampled."""
     batchnorms: Any = None
     written: bool | None = None
     """Of the first forward of an evaluation: whether BatchNorm's running figures were written to
-    since the training forward before; None where it is not known."""
+    by something else than training forwards; None where it is not known."""
     losses: list[LossCall] = field(default_factory=list)
     backward: bool = False
     stale: Any = None
@@ -93,6 +93,8 @@ class Step:
     scale: Any = None
     """The gradient scaler's."""
     gradients: Samples | None = None
+    late: bool = False
+    """Whether it was first seen when it was over: `before`, too, is then of afterwards."""
     before: Samples | None = None
     after: Samples | None = None
     second_moments: Samples | None = None

@@ -164,7 +164,7 @@ def _between(steps: Sequence[Step]) -> list[AnyBlock]:
     blocks: list[AnyBlock] = []
     for one, other in itertools.pairwise(steps):
         left, found = one.after, other.before
-        if left is None or found is None or other.step != one.step + 1:
+        if left is None or found is None or other.late or other.step != one.step + 1:
             continue
         if (left.names, left.sizes) != (found.names, found.sizes):
             continue

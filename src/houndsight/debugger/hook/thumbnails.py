@@ -32,20 +32,21 @@ class Thumbnails:
         if full or due:
             self._compared = self._trained
 
-    def take(self, inputs: Tensor, *, training: bool) -> Tensor | None:
-        """(n, channels, 8, 8) means over the photos' fields; None where none are wanted."""
+    def take(self, inputs: Tensor, *, training: bool) -> tuple[int, Tensor] | None:
+        """(n, channels, 8, 8) means over the photos' fields, of every so-many-th photo, since a
+        batch may be the whole data set; None where none are wanted."""
+        room = TRAINING - self._trained if training else EVALUATION - self._evaluated
+        if room <= 0 or not _photos(inputs):
+            return None
+        every = max(-(-len(inputs) // room), 1)
+        photos = inputs.detach()[::every]
         if training:
-            if self._trained >= TRAINING or not _photos(inputs):
-                return None
-            self._trained += len(inputs)
+            self._trained += len(photos)
         else:
-            if self._evaluated >= EVALUATION or not _photos(inputs):
-                return None
-            self._evaluated += len(inputs)
-        photos = inputs.detach()
+            self._evaluated += len(photos)
         # Every few pixels of a large photo are enough for the mean of a field.
         down, across = (max(size // (4 * EDGE), 1) for size in photos.shape[2:])
-        return F.adaptive_avg_pool2d(photos[..., ::down, ::across].float(), EDGE)
+        return every, F.adaptive_avg_pool2d(photos[..., ::down, ::across].float(), EDGE)
 
 
 def _photos(inputs: Tensor) -> bool:

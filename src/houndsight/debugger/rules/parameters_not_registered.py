@@ -23,7 +23,7 @@ class ParametersNotRegistered(Rule):
 
     Condition, from the graph of the first training step: between the inputs and the output there
     is a parameter that asks for a gradient and that is neither one of the model's nor held by a
-    watched optimizer. What made the inputs is left out.
+    watched optimizer, and that nothing has changed since. What made the inputs is left out.
 
     Source: PyTorch's documentation of `nn.ModuleList`; Humbatova et al., Taxonomy of Real Faults in
     Deep Learning Systems (ICSE 2020).
