@@ -29,6 +29,7 @@ __all__ = [
     "examples_a_step",
     "fresh",
     "fresh_share",
+    "head_makes_outputs",
     "horizon",
     "known_scalar",
     "learning_rate",
@@ -185,6 +186,13 @@ def value_limit(history: History) -> float:
     # A length that is clipped leaves elements of all sizes.
     full = float(np.median(np.nanmax(size[known], axis=1))) > FULL * limit
     return limit if same and full else 0.0
+
+
+def head_makes_outputs(structure: Structure) -> bool:
+    """Whether the last layer makes the outputs, as far as its width tells."""
+    head, loss = structure.module(structure.head), structure.loss
+    width = head.settings.get("out_features") if head else None
+    return width is None or loss is None or loss.outputs in (None, width)
 
 
 def uniform_loss(structure: Structure) -> float | None:

@@ -34,7 +34,7 @@ def beside_plain(network: float, plain: float, *, rising: bool = False) -> Recor
     return replace(made, rows=tuple(rows))
 
 
-def loss_of(recording: Recording = BASE, **fields: Any) -> Recording:
+def loss_of(recording: Recording = BASE, /, **fields: Any) -> Recording:
     """Another loss."""
     assert recording.structure.loss is not None
     return recording.restructured(loss=replace(recording.structure.loss, **fields))
@@ -64,8 +64,8 @@ def own_answers(share: float = 1.0) -> Recording:
     return BASE.changed(Group.LABELS, None, like, mode=Mode.TRAIN)
 
 
-def through(width: int, *, gate: bool = False) -> Recording:
-    """A Linear layer of that width before the head."""
+def through(width: int, *, gate: bool = False, behind: bool = False) -> Recording:
+    """A Linear layer of that width before the head, perhaps with a gate before or behind that."""
     *before, head = BASE.structure.modules
     added = [
         ModuleRecord(
@@ -80,7 +80,28 @@ def through(width: int, *, gate: bool = False) -> Recording:
     after = replace(
         head, order=(head.order or 0) + 2, settings={"in_features": width, "out_features": 10}
     )
-    return BASE.restructured(modules=(*before, *added, after))
+    last = ModuleRecord(name="gate", kind="sigmoid()", order=(head.order or 0) + 3)
+    return BASE.restructured(modules=(*before, *added, after, *([last] if behind else [])))
+
+
+def cosines(scale: float) -> Recording:
+    """The loss takes cosines times a scale, of features that the head makes."""
+    *before, head = BASE.structure.modules
+    made = beginning_at(9.0, loss_of(factor=scale, outputs=10))
+    made = made.restructured(modules=(*before, replace(head, settings={"out_features": 64})))
+
+    def within(values: Any, row: Row) -> Any:
+        return np.clip(values, -0.4 * scale, 0.4 * scale)
+
+    made = made.changed(Group.LOGITS, Statistic.MINIMUM, within)
+    return made.changed(Group.LOGITS, Statistic.MAXIMUM, within)
+
+
+def taught(recording: Recording) -> Recording:
+    """A teacher's probabilities are the targets."""
+    return recording.changed(
+        Group.FLAGS, None, lambda v, row: v * 0 + 1, names=["targets_probabilities"]
+    )
 
 
 def rising(recording: Recording) -> Recording:
@@ -124,6 +145,44 @@ def written(evaluated: float, *, weights: float = 1.0, often: bool = True) -> Re
     return replace(made, rows=tuple(rows))
 
 
+def with_module(kind: str, **settings: Any) -> Recording:
+    """One more module at the end."""
+    added = ModuleRecord(name="added", kind=kind, order=90, settings=settings)
+    return BASE.restructured(modules=(*BASE.structure.modules, added))
+
+
+def squashed(*kinds: str) -> Recording:
+    """Only these before the head, twice each, and the loss falls slowly."""
+    head = next(m for m in BASE.structure.modules if m.name == BASE.structure.head)
+    modules = [
+        ModuleRecord(name=f"{kind}{i}", kind=kind, order=2 * place + i)
+        for place, kind in enumerate(kinds)
+        for i in range(2)
+    ]
+    made = BASE.restructured(modules=(*modules, replace(head, order=50)))
+    return made.changed(
+        Group.SCALARS, None, lambda v, row: v * 0 + 2.3 - 0.002 * row.step, names=["loss"]
+    )
+
+
+def interpolated(recording: Recording, *, falls: bool) -> Recording:
+    """Every ten steps the weights go back by two and a half updates, as Lookahead takes them."""
+    rows = list(recording.rows)
+    for row in recording.rows:
+        often = row.step % 10 == 0 and 0 < row.step < 64
+        if row.group == Group.UPDATES and row.statistic == Statistic.RATIO and often:
+            values = row.values * 2.5
+            rows.append(replace(row, statistic=Statistic.BETWEEN, values=values))
+    made = replace(recording, rows=tuple(rows))
+    return made.changed(
+        Group.SCALARS,
+        None,
+        lambda v, row: v * 0 + 2.3 - 0.01 * row.step * falls,
+        names=["loss"],
+        mode=Mode.TRAIN,
+    )
+
+
 STRANGERS = ((64, 32, 3, 3), (64,))
 CASES: dict[str, tuple[list[Case], list[Case]]] = {
     "BaselineNotReached": (
@@ -142,6 +201,8 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         [Case("one unit", through(1))],
         [
             Case("eight", through(8)),
+            Case("an autoencoder", loss_of(through(1), kind="mse_loss", target_kind="values")),
+            Case("squeezed to one, before a gate", through(1, behind=True)),
             Case("a gate", through(1, gate=True)),
             Case("two are drawn", through(2)),
             Case("none", BASE),
@@ -155,13 +216,22 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         [
             Case("none", loss_of(factor=1.0)),
             Case("cosines", loss_of(factor=30.0)),
+            Case("cosines whose loss begins high", cosines(30.0)),
+            Case("a teacher's at a temperature of 20", taught(loss_of(factor=0.05))),
             Case("not known", BASE),
             Case("another loss", loss_of(factor=0.01, kind="mse_loss")),
         ],
     ),
     "TargetsPredicted": (
         [Case("all", own_answers())],
-        [Case("nearly all", own_answers(0.9)), Case("none", BASE)],
+        [
+            Case("nearly all", own_answers(0.9)),
+            Case("none", BASE),
+            Case(
+                "a trained network goes on with smoothed labels",
+                beginning_at(0.9, loss_of(own_answers(), settings={"label_smoothing": 0.2})),
+            ),
+        ],
     ),
     "OwnBackward": (
         [
@@ -200,7 +270,15 @@ MORE: dict[str, tuple[list[Case], list[Case]]] = {
     ),
     "DropoutTooStrong": (
         [Case("F.dropout", BASE.restructured(functional_dropout=0.95))],
-        [],
+        [Case("a DropBlock's scale", with_module("DropBlock", gamma_scale=1.0))],
+    ),
+    "HiddenSigmoid": (
+        [Case("softmaxes", squashed("Softmax"))],
+        [Case("attention's", squashed("Softmax", "LayerNorm"))],
+    ),
+    "WeightsOverwritten": (
+        [Case("and the loss does not fall", interpolated(BASE, falls=False))],
+        [Case("averaged with earlier ones", interpolated(BASE, falls=True))],
     ),
 }
 """More cases of rules that have theirs elsewhere."""

@@ -18,6 +18,7 @@ STRONG = 0.6
 EXTREME = 0.9
 STEPS = 60
 GAP = 0.2
+SHARES = ("prob", "rate", "drop", "keep", "surviv")
 
 
 class DropoutTooStrong(Rule):
@@ -95,13 +96,13 @@ def _rates(history: History) -> dict[str, float]:
 
 
 def _rate(module: ModuleRecord) -> float:
-    """`p` of a Dropout; of others, such as a DropPath, the only share that they have."""
+    """`p` of a Dropout; of others, such as a DropPath, the only number that is called a share."""
     if isinstance(module.settings.get("p"), int | float):
         return float(module.settings["p"])
     shares = {
         name: value
         for name, value in module.settings.items()
-        if isinstance(value, float) and not isinstance(value, bool)
+        if isinstance(value, float) and any(part in name.lower() for part in SHARES)
     }
     if len(shares) != 1:
         return 0.0

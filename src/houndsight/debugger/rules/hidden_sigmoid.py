@@ -10,12 +10,14 @@ from houndsight.debugger.conditions import progress
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import loss_plot
 from houndsight.debugger.rules.base import Rule
+from houndsight.debugger.structure import ModuleRecord
 from houndsight.findings import Cause, Finding, Severity
 
 __all__ = ["HiddenSigmoid"]
 
 LAYERS = 2
 SQUASHING = ("sigmoid", "softmax")
+NORMS = ("LayerNorm", "RMSNorm")
 STEPS = 60
 SLOW = 0.7
 ACTIVATIONS = (
@@ -40,7 +42,8 @@ class HiddenSigmoid(Rule):
     the gradient and gives much the same outputs whatever the photo, so that learning is slow.
 
     Condition: two or more of the modules called before the head are such and none is another
-    activation (the gates of squeeze-and-excitation stand beside ReLUs and do not count). It is a
+    activation (the gates of squeeze-and-excitation stand beside ReLUs and do not count; nor do
+    softmaxes beside a LayerNorm or in modules named after attention). It is a
     warning when after 60 steps the training loss has lost less than 70 % of what it was, else a
     remark.
 
@@ -59,6 +62,8 @@ class HiddenSigmoid(Rule):
         kinds = [_plain(module.kind) for module in before]
         squashed = [m.name for m, k in zip(before, kinds, strict=True) if k in SQUASHING]
         softmax = "softmax" in kinds
+        if softmax and any(_attends(module) for module in called):
+            return []
         others = {kind.lower() for kind in ACTIVATIONS}
         if len(squashed) < LAYERS or any(kind in others for kind in kinds):
             return []
@@ -103,6 +108,11 @@ class HiddenSigmoid(Rule):
                 examples=tuple(squashed[:8]),
             )
         ]
+
+
+def _attends(module: ModuleRecord) -> bool:
+    """Whether the module speaks for attention, whose softmax chooses and activates nothing."""
+    return module.kind in NORMS or "att" in module.name.lower()
 
 
 def _plain(kind: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from houndsight.debugger.conditions import line_plot
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import training_loss, uniform_loss
+from houndsight.debugger.optimisation import head_makes_outputs, training_loss, uniform_loss
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -62,7 +62,9 @@ class InitialLoss(Rule):
             Finding(
                 rule=self.name,
                 where="",
-                severity=Severity.WARNING if above and _is_linear(history) else Severity.INFO,
+                severity=Severity.WARNING
+                if above and head_makes_outputs(history.structure)
+                else Severity.INFO,
                 title=(
                     f"The first batch's loss is {number(first)}, where {known}: "
                     + (
@@ -81,13 +83,6 @@ class InitialLoss(Rule):
                 ),
             )
         ]
-
-
-def _is_linear(history: History) -> bool:
-    """Whether the last layer makes the outputs, as far as its width tells."""
-    head, loss = history.structure.module(history.structure.head), history.structure.loss
-    width = head.settings.get("out_features") if head else None
-    return width is None or loss is None or loss.outputs in (None, width)
 
 
 def _standard_error(history: History) -> float:

@@ -8,6 +8,7 @@ from houndsight.debugger.examples import class_count
 from houndsight.debugger.history import History
 from houndsight.debugger.optimisation import loss_plot
 from houndsight.debugger.rules.base import Rule
+from houndsight.debugger.rules.wrong_loss import REGRESSION
 from houndsight.debugger.structure import ModuleRecord
 from houndsight.findings import Cause, Finding, Severity
 
@@ -25,8 +26,9 @@ class LayerTooNarrow(Rule):
 
     Condition, from the structure alone: a Linear layer takes what the Linear layer called before
     it gives, and that is a single number (a warning), or two numbers for more than four classes (a
-    remark: it is how features are drawn on paper). Not meant are gates, behind which stands a
-    sigmoid or softmax, and the first layer of inputs that are that narrow.
+    remark: it is how features are drawn on paper). Not meant are gates, behind or within which
+    stands a sigmoid or softmax, the first layer of inputs that are that narrow, and networks that
+    are trained for values, such as autoencoders.
 
     Source: ours, by the data processing inequality (Cover and Thomas, Elements of Information
     Theory, section 2.8).
@@ -38,7 +40,9 @@ class LayerTooNarrow(Rule):
         """One finding for the narrowest layer."""
         classes = class_count(history)
         found = _narrow(history.structure.in_order())
-        if classes < CLASSES or found is None:
+        loss = history.structure.loss
+        values = loss is not None and loss.target_kind == "values" and loss.kind in REGRESSION
+        if classes < CLASSES or found is None or values:
             return []
         narrow, after = found
         width = int(after.settings["in_features"])
@@ -77,7 +81,7 @@ def _narrow(called: Sequence[ModuleRecord]) -> tuple[ModuleRecord, ModuleRecord]
     """The narrowest Linear layer, and the one that it feeds."""
     best: tuple[ModuleRecord, ModuleRecord] | None = None
     before: ModuleRecord | None = None
-    for module in called:
+    for place, module in enumerate(called):
         if _plain(module.kind) in GATES:
             before = None
         if module.kind != "Linear":
@@ -90,6 +94,7 @@ def _narrow(called: Sequence[ModuleRecord]) -> tuple[ModuleRecord, ModuleRecord]
             and isinstance(width, int)
             and 0 < width <= FEWEST
             and _wider(before, module)
+            and not (called[place + 1 :] and _plain(called[place + 1].kind) in GATES)
             and (best is None or width < int(best[1].settings["in_features"]))
         ):
             best = (before, module)

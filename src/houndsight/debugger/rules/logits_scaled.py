@@ -9,7 +9,8 @@ import numpy as np
 
 from houndsight.debugger.examples import class_count
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import loss_plot
+from houndsight.debugger.optimisation import head_makes_outputs, loss_plot
+from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
 from houndsight.wording import number
@@ -19,6 +20,9 @@ __all__ = ["LogitsScaled"]
 SMALL, LARGE = 0.1, 8.0
 START = 3
 ABOVE = 1.5
+WARMEST = 0.049
+"""A temperature of 20."""
+NEAR = 0.01
 KINDS = ("cross_entropy",)
 
 
@@ -28,8 +32,10 @@ class LogitsScaled(Rule):
     hundredfold; multiplied by a hundred, the untrained network is sure of nonsense.
 
     Condition, of cross-entropy at the first step: what it takes is the model's output times one
-    number. Below 0.1 is a warning. Above 8 it is a warning where the first losses are more than 1.5
-    times ln(classes), else a remark: cosines want a scale of that size.
+    number. Below 0.1 is a warning, and a remark down to 1/20 where the targets are probabilities,
+    as a teacher's are. Above 8 it is a warning where the first losses are more than 1.5 times
+    ln(classes), else a remark; and a remark where the outputs stay between -1 and 1 and no layer of
+    that width made them: cosines want a scale of that size, and their loss begins high.
 
     Source: Hinton et al., Distilling the Knowledge in a Neural Network (2015), where temperatures
     are 1 to 20 and for soft targets only; Wang et al., NormFace (2017), of the scale of cosines.
@@ -53,7 +59,10 @@ class LogitsScaled(Rule):
         classes = max(class_count(history), 2)
         first = history.scalar("loss").of("loss")[:START]
         level = float(np.nanmean(first)) / math.log(classes) if np.isfinite(first).any() else 0.0
-        grave = factor < SMALL or level > ABOVE
+        if factor < SMALL:
+            grave = factor < WARMEST or not _taught(history)
+        else:
+            grave = level > ABOVE and not _cosines(history, factor)
         said = f"divided by {number(1 / factor)}" if factor < 1 else f"multiplied by {factor:.3g}"
         return [
             Finding(
@@ -82,3 +91,21 @@ class LogitsScaled(Rule):
                 plot=loss_plot(history),
             )
         ]
+
+
+def _taught(history: History) -> bool:
+    """Whether the targets of training are probabilities."""
+    flag = history.flag("targets_probabilities").values
+    return len(flag) > 0 and float(flag.mean()) > 0.5
+
+
+def _cosines(history: History, factor: float) -> bool:
+    """Whether what is multiplied are cosines."""
+    least, most = (
+        history.series(Group.LOGITS, statistic).values
+        for statistic in (Statistic.MINIMUM, Statistic.MAXIMUM)
+    )
+    if not len(least) or head_makes_outputs(history.structure):
+        return False
+    reach = max(-float(np.nanmin(least)), float(np.nanmax(most))) / factor
+    return reach <= 1 + NEAR

@@ -9,7 +9,7 @@ import numpy as np
 
 from houndsight.debugger.examples import batches, class_count
 from houndsight.debugger.history import History
-from houndsight.debugger.optimisation import loss_plot
+from houndsight.debugger.optimisation import known_scalar, loss_plot
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
 
@@ -26,7 +26,8 @@ class TargetsPredicted(Rule):
 
     Condition: of the first 20 training batches, five and 64 examples at least, the first step's
     among them, every single answer is the label, although the network was not sure of it: the mean
-    loss of the first three batches is above 0.3 times ln(classes).
+    loss of an example in the first three batches is above 0.3 times ln(classes), what label
+    smoothing adds left out.
 
     Source: ours; a network that is right by chance 64 times is not to be expected.
     """
@@ -41,7 +42,8 @@ class TargetsPredicted(Rule):
         if classes < 2 or len(early) < BATCHES or count < EXAMPLES or early[0].step > 0:
             return []
         loss = history.scalar("loss").of("loss")[:3]
-        unsure = np.isfinite(loss).any() and float(np.nanmean(loss)) > UNSURE * math.log(classes)
+        level = float(np.nanmean(loss)) if np.isfinite(loss).any() else 0.0
+        unsure = _of_an_example(history, level, classes) > UNSURE * math.log(classes)
         if not unsure or not all(batch.right.all() for batch in early):
             return []
         return [
@@ -71,3 +73,17 @@ class TargetsPredicted(Rule):
                 plot=loss_plot(history),
             )
         ]
+
+
+def _of_an_example(history: History, loss: float, classes: int) -> float:
+    """The loss beyond what the smoothing of labels adds, and not that of the whole batch."""
+    record = history.structure.loss
+    settings = record.settings if record is not None else {}
+    if settings.get("reduction") == "sum":
+        loss /= max(float(known_scalar(history, "batch_size")[1][:1].sum()), 1.0)
+    smoothed = float(settings.get("label_smoothing") or 0.0) / classes
+    if not smoothed:
+        return loss
+    own = 1 - smoothed * (classes - 1)
+    least = -own * math.log(own) - (classes - 1) * smoothed * math.log(smoothed)
+    return loss - least

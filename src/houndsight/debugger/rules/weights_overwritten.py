@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from houndsight.debugger.conditions import line_plot
+from houndsight.debugger.conditions import line_plot, progress
 from houndsight.debugger.history import History, Series
-from houndsight.debugger.optimisation import weight_names
+from houndsight.debugger.optimisation import weight_names, whole_batches
 from houndsight.debugger.record import Group, Statistic
 from houndsight.debugger.rules.base import Rule
 from houndsight.findings import Cause, Finding, Severity
@@ -27,6 +27,9 @@ STEPS = 20
 AS_DRAWN = 0.05
 AS_LOADED = 1e-6
 TWICE = 2.0
+ELSEWHERE = 0.3
+"""Share of their length by which weights that are drawn anew differ at least."""
+ALWAYS = 0.9
 
 
 class WeightsOverwritten(Rule):
@@ -39,7 +42,10 @@ class WeightsOverwritten(Rule):
     vectors differs in length from one of them by no more than the other's length, so no update
     does that. A single time, as when the best weights are loaded, is passed over. In the first 64
     steps the weights themselves are compared, at the end of a step and before the next: more than
-    60 % of them differ by twice the largest update near.
+    60 % of them differ by twice the largest update near. That is a remark where the loss falls all
+    the same and the weights went no further than they had come, or are moved between nearly all
+    steps: they are averaged with earlier ones (Lookahead, Reptile, federated averaging), or moved
+    for the gradient only (SAM).
 
     Source: ours, by the triangle inequality.
     """
@@ -53,10 +59,12 @@ class WeightsOverwritten(Rule):
         updates = history.series(Group.UPDATES, Statistic.RATIO).only(lengths.names)
         if len(lengths) < STEPS or not lengths.names or lengths.names != updates.names:
             return []
-        if not len(updates):
+        # Steps with a closure are seen when they are over, so that no update is known.
+        if not len(updates) or whole_batches(history.structure):
             return []
-        if found := _seen(history, updates, lengths):
-            return [found]
+        seen = _seen(history, updates, lengths)
+        if seen is not None and seen.severity != Severity.INFO:
+            return [seen]
         jump = _jumps(lengths.values)
         reach = _reach(lengths.steps[:-1], updates.steps, updates.values)
         beyond = (jump > LEAST_JUMP) & (jump > BEYOND * reach)
@@ -65,10 +73,12 @@ class WeightsOverwritten(Rule):
         follow = np.diff(lengths.steps) == 1
         at = np.flatnonzero(follow & (share > MOST_WEIGHTS))
         if len(at) < TIMES:
-            return []
+            return [seen] if seen is not None else []
         steps = lengths.steps[at + 1]
         back = np.abs(lengths.values[at + 1] / lengths.values[0] - 1)
         drawn = bool(np.nanmedian(back) < AS_DRAWN)
+        if seen is not None and not drawn:
+            return [seen]
         total = np.sqrt(np.nansum(lengths.values**2, axis=1))
         often = f"every {number(float(np.median(np.diff(steps))))} steps, " if len(at) > 2 else ""
         return [
@@ -108,12 +118,21 @@ def _seen(history: History, updates: Series, lengths: Series) -> Finding | None:
     then = lengths.at(np.isin(lengths.steps, steps)).values
     apart = np.abs(then / np.maximum(first, 1e-12) - 1)
     loaded = len(then) > 0 and bool(np.nanmax(apart) < AS_LOADED)
-    drawn = not loaded and len(then) > 0 and bool(np.nanmedian(apart) < AS_DRAWN)
+    far = float(np.median(moved[at])) > ELSEWHERE
+    drawn = not loaded and far and len(then) > 0 and bool(np.nanmedian(apart) < AS_DRAWN)
+    did = progress(history)
+    learns = did is not None and did.surely
+    always = len(between) > ALWAYS * (updates.steps <= between.steps[-1]).sum()
+    back = always or _within(steps, moved[at], updates)
     total = np.sqrt(np.nansum(lengths.values**2, axis=1))
     return Finding(
         rule=WeightsOverwritten.name,
         where="",
-        severity=Severity.ERROR if loaded or drawn else Severity.WARNING,
+        severity=Severity.ERROR
+        if loaded or drawn
+        else Severity.INFO
+        if learns and back
+        else Severity.WARNING,
         title=(
             f"Before step {int(steps[0])} and {plural(len(at) - 1, 'other step')} the weights were "
             "not those that the optimizer had left: "
@@ -127,6 +146,13 @@ def _seen(history: History, updates: Series, lengths: Series) -> Finding | None:
         threshold=0.0,
         plot=line_plot(lengths.steps, {"weights": total}, y_label="length"),
     )
+
+
+def _within(steps: npt.NDArray[Any], moved: npt.NDArray[Any], updates: Series) -> bool:
+    """Whether the median weight was moved by no more than the sum of the updates before."""
+    made = np.cumsum(np.nan_to_num(updates.values), axis=0)
+    before = np.searchsorted(updates.steps, steps) - 1
+    return bool((np.median(moved, axis=1) <= np.median(made[np.maximum(before, 0)], axis=1)).all())
 
 
 def _jumps(lengths: npt.NDArray[Any]) -> npt.NDArray[Any]:
