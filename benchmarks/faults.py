@@ -1,8 +1,8 @@
 """Claim: nearly every harmful fault is found, with the right cause and a fix that works, and
 healthy trainings are left in peace.
 
-150 kinds of fault (fault_suite/registry.py) are injected into trainings of 24 small networks on
-18 data sets, from scratch and as transfer learning, with SGD and Adam. Each training is
+190 kinds of fault (fault_suite/registry.py) are injected into trainings of 30 small networks on
+23 data sets, from scratch and as transfer learning, with SGD and Adam. Each training is
 recorded once and judged by replay. Kinds, networks and data sets are split beforehand
 (fault_suite/split.py): rules were tuned on one part, the headline is of the other.
 

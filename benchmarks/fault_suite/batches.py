@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from fault_suite.photos import Photos
-from fault_suite.preparing import augmented, blank, prepared, wrapped
+from fault_suite.preparing import (
+    augmented,
+    blank,
+    cut_and_pasted,
+    prepared,
+    renormalised,
+    wrapped,
+)
 from fault_suite.spec import Spec
 
 __all__ = ["Batches"]
@@ -57,6 +64,12 @@ class Batches:
         if spec.inputs == "blank left out":
             kept &= ~blank(len(labels))
         indices = torch.nonzero(kept)[:, 0]
+        if spec.subset == "first third":
+            by_class = torch.argsort(labels[indices], stable=True)
+            indices = indices[by_class[: len(indices) // 3]]
+        if spec.subset == "random third":
+            drawn = torch.randperm(len(indices), generator=self.generator)
+            indices = indices[drawn[: len(indices) // 3]]
         return indices[: spec.examples] if spec.examples else indices
 
     def _labels(self, labels: Tensor) -> Tensor:
@@ -67,6 +80,14 @@ class Batches:
             return labels - labels % 2
         if kind == "constant":
             return torch.zeros_like(labels)
+        if kind == "from one":
+            return labels + 1
+        if kind == "clamped":
+            return labels.clamp(max=(self.classes - 1) // 2)
+        if kind == "shifted":
+            # A photo was left out of the list of photos, and not out of that of labels.
+            first = len(labels) // 4
+            return torch.cat([labels[:first], labels[first:].roll(1)])
         if kind == "two swapped":
             return torch.where(labels < 2, 1 - labels, labels)
         if kind == "one mislabelled":
@@ -100,6 +121,9 @@ class Batches:
         if kind == "first few":
             # Weights of classes given to a sampler that takes weights of photos.
             return torch.randint(self.classes, (count,), generator=self.generator)
+        if kind == "mostly one class":
+            weights = torch.where(self.labels == 0, 100.0, 1.0)
+            return torch.multinomial(weights, count, replacement=True, generator=self.generator)
         if self.spec.balance == "sampling":
             counts = torch.bincount(self.labels, minlength=self.classes).clamp(min=1)
             weights = 1 / counts[self.labels].float()
@@ -122,6 +146,11 @@ class Batches:
             images = augmented(self.images[chosen], self.spec.augmentation, self.generator)
         if self.spec.augmentation == "accumulating":
             self.images[chosen] = images
+        if self.spec.inputs == "normalised in place":
+            # The photos in memory are what was normalised, and will be again.
+            self.images[chosen] = renormalised(self.images[chosen], self.photos)
+        if self.spec.cutmix != "none":
+            return self._cutmix(images, self.labels[chosen])
         if not self.spec.mixup:
             return images, self.labels[chosen]
         share = float(torch.rand((), generator=self.generator))
@@ -131,6 +160,14 @@ class Batches:
         mixed = own * hot + (1 - own) * hot[other]
         targets = mixed if self.spec.mixup_labels else self.labels[chosen]
         return share * images + (1 - share) * images[other], targets
+
+    def _cutmix(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        other = torch.randperm(len(labels), generator=self.generator)
+        images, own = cut_and_pasted(images, images[other], self.generator)
+        if self.spec.cutmix == "labels kept":
+            return images, labels
+        hot = torch.nn.functional.one_hot(labels, self.classes).float()
+        return images, own * hot + (1 - own) * hot[other]
 
 
 def _held_out(photos: Photos) -> Photos:

@@ -37,6 +37,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "leaky_relu": nn.LeakyReLU,
     "gelu": nn.GELU,
     "silu": nn.SiLU,
+    "selu": nn.SELU,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
     "softmax": lambda: Softmax(),
@@ -57,15 +58,18 @@ class Maker:
 
     def __init__(self, spec: Spec, usual: str = "relu") -> None:
         self.activation = spec.activation if spec.activation != "default" else usual
-        self.momentum = spec.batchnorm_momentum
+        self.momentum, self.tracks = spec.batchnorm_momentum, spec.running_statistics
+        self.normalisation = spec.normalisation
 
     def act(self) -> nn.Module:
         """The activation."""
         return ACTIVATIONS[self.activation]()
 
     def norm(self, width: int) -> nn.Module:
-        """BatchNorm."""
-        return nn.BatchNorm2d(width, momentum=self.momentum)
+        """BatchNorm, unless the script has none."""
+        if self.normalisation == "none":
+            return nn.Identity()
+        return nn.BatchNorm2d(width, momentum=self.momentum, track_running_stats=self.tracks)
 
     def block(self, before: int, after: int, size: int = 3, **settings: Any) -> list[nn.Module]:
         """Convolution, BatchNorm, activation."""

@@ -40,9 +40,12 @@ BATCHNORM = (
     "repvgg",
     "shuffle",
     "wide",
+    "ghost",
+    "dilated",
+    "pyramid",
 )
 RELU = (*BATCHNORM, "plain", "groupnorm", "nin")
-COLOURED = ("textures", "shapes", "glyphs", "scenes", "flags", "fruits")
+COLOURED = ("textures", "shapes", "glyphs", "scenes", "flags", "fruits", "capsules")
 OPTIMIZERS, STARTS = ("sgd", "adam"), ("scratch", "transfer")
 TOO_HIGH, TOO_LOW = "learning-rate-too-high", "learning-rate-too-low"
 SCRATCH, TRANSFER = ("scratch",), ("transfer",)

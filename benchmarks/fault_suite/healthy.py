@@ -7,9 +7,21 @@ from typing import Any
 
 from fault_suite.spec import Spec
 
-__all__ = ["MORE_VARIANTS", "THIRD_VARIANTS", "VARIANTS", "recipe", "variant"]
+__all__ = ["FOURTH_VARIANTS", "MORE_VARIANTS", "THIRD_VARIANTS", "VARIANTS", "recipe", "variant"]
 
-CAREFUL = ("plain", "vit", "mixer", "convnext", "mlp", "cct", "poolformer", "nin")
+CAREFUL = (
+    "plain",
+    "vit",
+    "mixer",
+    "convnext",
+    "mlp",
+    "cct",
+    "poolformer",
+    "nin",
+    "gmlp",
+    "gru",
+    "selu",
+)
 """Networks without BatchNorm, which take smaller steps with SGD."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -52,6 +64,28 @@ THIRD_VARIANTS: dict[str, dict[str, Any]] = MORE_VARIANTS | {
 """With those that came with the third."""
 
 
+FOURTH_VARIANTS: dict[str, dict[str, Any]] = THIRD_VARIANTS | {
+    "log softmax and nll": {"output": "log softmax", "loss": "nll"},
+    "cutmix": {"cutmix": "right", "steps": 200},
+    "loss scaling": {"grad_scale": 1024.0, "clip_norm": 1.0},
+    "normalised by a half": {"inputs": "half"},
+    "warm restarts": {"schedule": "restarts"},
+    "all together": {
+        "warmup": 15,
+        "schedule": "cosine",
+        "label_smoothing": 0.1,
+        "mixup": True,
+        "average": 0.9,
+        "steps": 220,
+    },
+    "small backbone rate": {"backbone_factor": 0.1},
+    "rmsprop": {"algorithm": "rmsprop", "weight_decay": 0.0},
+    "padded crop": {"augmentation": "padded crop"},
+    "unfrozen later": {"frozen": "backbone", "unfrozen_at": 40},
+}
+"""With those that came with the fourth."""
+
+
 def recipe(network: str, data: str, optimizer: str, start: str, seed: int) -> Spec:
     """The healthy training of a cell."""
     careful = network in CAREFUL
@@ -70,10 +104,16 @@ def recipe(network: str, data: str, optimizer: str, start: str, seed: int) -> Sp
 
 def variant(spec: Spec, name: str) -> Spec:
     """`spec` made hard; smaller batches go with smaller steps, larger ones with larger."""
-    changed = replace(spec, **THIRD_VARIANTS[name])
+    changed = replace(spec, **FOURTH_VARIANTS[name])
     if name in ("adamw", "nesterov"):
         usual = recipe(*spec.cell[:2], "adam" if name == "adamw" else "sgd", spec.start, spec.seed)
         return replace(changed, learning_rate=usual.learning_rate)
+    if name == "rmsprop":
+        usual = recipe(*spec.cell[:2], "adam", spec.start, spec.seed)
+        return replace(changed, learning_rate=usual.learning_rate / 2)
+    if name in ("small backbone rate", "unfrozen later"):
+        rate = recipe(*spec.cell[:3], "transfer", spec.seed).learning_rate
+        return replace(changed, start="transfer", learning_rate=rate)
     if name == "frozen backbone":
         return replace(changed, start="transfer", learning_rate=spec.learning_rate * 2.5)
     if name == "slow and steady":

@@ -1,4 +1,4 @@
-"""Twenty-four small networks: `features`, which a transfer keeps, and `head`."""
+"""Thirty small networks: `features`, which a transfer keeps, and `head`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from fault_suite import third_networks
+from fault_suite import fourth_networks, third_networks
 from fault_suite.blocks import (
     WIDTH,
     Across,
@@ -43,6 +43,7 @@ OUTPUTS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
     "batch softmax": BatchSoftmax,
+    "log softmax": lambda: nn.LogSoftmax(dim=1),
 }
 
 
@@ -74,7 +75,7 @@ class Network(nn.Module):
         super().__init__()
         self.features = features
         self.dropout = nn.Dropout(spec.dropout)
-        outputs = spec.head_outputs or classes
+        outputs = spec.head_outputs or classes + (spec.labels == "from one")
         if spec.photo_dropout:
             self.photo_dropout = nn.Dropout(spec.photo_dropout)
         if spec.features_gradient != 1:
@@ -82,7 +83,9 @@ class Network(nn.Module):
         if spec.bottleneck is not None:
             self.bottleneck = nn.Linear(dim, spec.bottleneck)
             dim = spec.bottleneck
-        self.head = Cosine(dim, outputs) if spec.cosine_head else nn.Linear(dim, outputs)
+        self.outputs = outputs
+        if not spec.head_remade:
+            self.head = Cosine(dim, outputs) if spec.cosine_head else nn.Linear(dim, outputs)
         if spec.output != "none":
             self.output = OUTPUTS[spec.output]()
         if spec.output_dropout:
@@ -105,7 +108,9 @@ class Network(nn.Module):
             rows = nn.functional.dropout(rows, self.functional_dropout)
         for name in ("reversal", "bottleneck"):
             rows = getattr(self, name)(rows) if hasattr(self, name) else rows
-        logits: Tensor = self.head(self.dropout(rows))
+        # As one who makes the layer where it is applied, and so anew each time.
+        head = self.head if hasattr(self, "head") else nn.Linear(rows.shape[1], self.outputs)
+        logits: Tensor = head(self.dropout(rows))
         for name in ("output", "output_dropout"):
             logits = getattr(self, name)(logits) if hasattr(self, name) else logits
         return logits
@@ -351,6 +356,12 @@ NETWORKS: dict[str, Callable[[Spec, int], tuple[nn.Module, int]]] = {
     "swin": third_networks.swin,
     "poolformer": third_networks.poolformer,
     "nin": third_networks.nin,
+    "ghost": fourth_networks.ghost,
+    "dilated": fourth_networks.dilated,
+    "pyramid": fourth_networks.pyramid,
+    "gmlp": fourth_networks.gmlp,
+    "gru": fourth_networks.gru,
+    "selu": fourth_networks.selu,
 }
 
 

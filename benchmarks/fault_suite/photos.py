@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from fault_suite import third_photos
+from fault_suite import fourth_photos, third_photos
 from fault_suite.drawing import Images, Labels, coloured, halved, noisy
 
 __all__ = ["DATA", "Photos", "by_class", "photos"]
@@ -333,4 +333,9 @@ DATA: dict[str, Callable[[str], tuple[Images, Labels]]] = {
     "roads": third_photos.roads,
     "segments": third_photos.segments,
     "fruits": third_photos.fruits,
+    "curves": fourth_photos.curves,
+    "capsules": fourth_photos.capsules,
+    "lattices": fourth_photos.lattices,
+    "clocks": fourth_photos.clocks,
+    "chirps": fourth_photos.chirps,
 }

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from fault_suite import split
-from fault_suite.healthy import MORE_VARIANTS, THIRD_VARIANTS, VARIANTS, recipe, variant
+from fault_suite.healthy import (
+    FOURTH_VARIANTS,
+    MORE_VARIANTS,
+    THIRD_VARIANTS,
+    VARIANTS,
+    recipe,
+    variant,
+)
 from fault_suite.registry import FAULTS
 from fault_suite.spec import Spec
 
@@ -46,15 +53,23 @@ PARTS = {
             8,
             tuple(MORE_VARIANTS),
         ),
+        Part(
+            split.THIRD_KINDS,
+            split.THIRD_NETWORKS,
+            split.THIRD_DATA,
+            4,
+            8,
+            tuple(THIRD_VARIANTS),
+        ),
     ),
     "unseen": (
         Part(
             split.UNSEEN_KINDS,
             split.UNSEEN_NETWORKS,
             split.UNSEEN_DATA,
-            4,
-            8,
-            tuple(THIRD_VARIANTS),
+            3,
+            9,
+            tuple(FOURTH_VARIANTS),
         ),
     ),
 }

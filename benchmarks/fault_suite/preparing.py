@@ -10,7 +10,15 @@ from torch import Tensor
 from fault_suite.photos import Photos
 from fault_suite.spec import Spec
 
-__all__ = ["augmented", "blank", "evaluated", "prepared", "wrapped"]
+__all__ = [
+    "augmented",
+    "blank",
+    "cut_and_pasted",
+    "evaluated",
+    "prepared",
+    "renormalised",
+    "wrapped",
+]
 
 
 def _normalised(images: Tensor, photos: Photos) -> Tensor:
@@ -88,6 +96,48 @@ def _padded(images: Tensor, photos: Photos) -> Tensor:
     return _normalised(torch.nn.functional.pad(small, (edge,) * 4), photos)
 
 
+def _by_mnist(images: Tensor, _: Photos) -> Tensor:
+    """With the mean and the deviation of MNIST, which tutorials have."""
+    return (images - 0.1307) / 0.3081
+
+
+def _at_corner(images: Tensor, photos: Photos) -> Tensor:
+    """The upper left part, `photo[:edge, :edge]`, in place of the whole made smaller."""
+    size, edge = images.shape[-1], images.shape[-1] * 5 // 8
+    larger = torch.nn.functional.interpolate(images[..., :edge, :edge], size=size, mode="bilinear")
+    return _normalised(larger, photos)
+
+
+def _lying(images: Tensor, photos: Photos) -> Tensor:
+    """Two photos in three as a camera keeps them: turned, and their EXIF orientation ignored."""
+    turned = images.clone()
+    for turns in (1, 3):
+        turned[turns // 2 :: 3] = torch.rot90(images[turns // 2 :: 3], turns, (2, 3))
+    return _normalised(turned, photos)
+
+
+def _random(images: Tensor, _: Photos) -> Tensor:
+    """What stood in for photos until there were any."""
+    generator = torch.Generator().manual_seed(len(images))
+    return torch.randn(images.shape, generator=generator)
+
+
+def _same_names(images: Tensor, photos: Photos) -> Tensor:
+    """Of photos with one name in different folders, the first to be read."""
+    names = torch.empty_like(photos.labels)
+    for label in range(photos.classes):
+        there = photos.labels == label
+        names[there] = torch.arange(int(there.sum()))
+    read = dict[int, int]()
+    first = [read.setdefault(name, index) for index, name in enumerate(names.tolist())]
+    return _normalised(images[first], photos)
+
+
+def renormalised(images: Tensor, photos: Photos) -> Tensor:
+    """What is normalised, once more."""
+    return _normalised(images, photos)
+
+
 WAYS: dict[str, Callable[[Tensor, Photos], Tensor]] = {
     "normalised": _normalised,
     "unit": lambda images, _: images,
@@ -111,6 +161,13 @@ WAYS: dict[str, Callable[[Tensor, Photos], Tensor]] = {
     "four pixels": _four_pixels,
     "marked": _marked,
     "padded": _padded,
+    "half": lambda images, _: (images - 0.5) / 0.5,
+    "mnist": _by_mnist,
+    "corner": _at_corner,
+    "lying": _lying,
+    "random": _random,
+    "same names": _same_names,
+    "normalised in place": _normalised,
     "transposed": lambda images, photos: _normalised(images.transpose(2, 3), photos),
 }
 
@@ -123,8 +180,8 @@ def prepared(spec: Spec, photos: Photos) -> Tensor:
 def evaluated(spec: Spec, photos: Photos) -> Tensor:
     """The validation photos as the script prepares them."""
     way = spec.inputs if spec.evaluation_inputs == "same" else spec.evaluation_inputs
-    # Photos that cannot be decoded, or are marked, are among the training photos only.
-    whole = way in ("not finite", "blank", "marked")
+    # Photos that cannot be decoded, are marked or mixed up, are among the training photos only.
+    whole = way in ("not finite", "blank", "marked", "same names")
     return WAYS["normalised" if whole else way](photos.valid_images, photos)
 
 
@@ -141,6 +198,12 @@ def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
         return _blurred(images)
     if kind == "flips and turns":
         return _turned(images, generator)
+    if kind == "grey":
+        return images.mean(1, True).expand_as(images)
+    if kind == "hue":
+        return _tinted(images, generator)
+    if kind in ("padded crop", "far moves"):
+        return _moved(images, 2 if kind == "padded crop" else images.shape[-1], generator)
     if kind == "jitter":
         levels = 1 + 0.15 * torch.randn((len(images), 3, 1, 1), generator=generator)
         return images * levels + 0.05 * noise
@@ -151,6 +214,37 @@ def augmented(images: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     images = torch.roll(images, moves, (2, 3))
     level = 1 + 0.3 * torch.randn((len(images), 1, 1, 1), generator=generator)
     return _erased(images * level + 0.15 * noise, 0.3, generator)
+
+
+def _moved(images: Tensor, most: int, generator: torch.Generator) -> Tensor:
+    """Each photo moved by up to so many pixels, with zeros where nothing is left."""
+    size = images.shape[-1]
+    padded = torch.nn.functional.pad(images, (most,) * 4)
+    places = torch.randint(0, 2 * most + 1, (len(images), 2), generator=generator).tolist()
+    pairs = zip(padded, places, strict=True)
+    return torch.stack([p[:, top : top + size, left : left + size] for p, (top, left) in pairs])
+
+
+def _tinted(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Each photo's hue turned by any angle: its colours about the grey axis."""
+    angle = 2 * torch.pi * torch.rand((len(images), 1, 1), generator=generator)
+    axis = torch.full((3, 3), 1 / 3)
+    across = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / 3**0.5
+    turns = torch.cos(angle) * (torch.eye(3) - axis) + axis + torch.sin(angle) * across
+    return torch.einsum("nij,njhw->nihw", turns, images)
+
+
+def cut_and_pasted(
+    images: Tensor, other: Tensor, generator: torch.Generator
+) -> tuple[Tensor, float]:
+    """Photos with a rectangle from others, and which share of each is its own."""
+    size = images.shape[-1]
+    edge = round(size * float(torch.rand((), generator=generator)) ** 0.5)
+    top, left = torch.randint(0, size - edge + 1, (2,), generator=generator).tolist()
+    mixed = images.clone()
+    where = (..., slice(top, top + edge), slice(left, left + edge))
+    mixed[where] = other[where]
+    return mixed, 1 - edge**2 / size**2
 
 
 def _cropped(images: Tensor, generator: torch.Generator) -> Tensor:

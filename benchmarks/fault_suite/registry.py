@@ -26,6 +26,7 @@ from fault_suite.fault import (
     put,
     rate,
 )
+from fault_suite.fourth_kinds import FOURTH
 from fault_suite.second_kinds import SECOND
 from fault_suite.spec import Spec
 from fault_suite.third_kinds import THIRD
@@ -215,6 +216,7 @@ FAULTS: dict[str, Fault] = {
         Fault("weights_redrawn", put(redrawn=True), ("weights-redrawn", "poor-initialisation")),
         *SECOND,
         *THIRD,
+        *FOURTH,
     )
 }
 """Every kind by its name."""

@@ -34,7 +34,8 @@ def _learning_rate(spec: Spec, rate: Any) -> Spec:
     if rate >= largest:
         return replace(spec, learning_rate=spec.learning_rate * rate / largest)
     if rate < spec.learning_rate:
-        return replace(spec, learning_rate=rate, rate_limit=rate if spec.bump > 1 else None)
+        peaks = spec.bump > 1 or spec.sweep
+        return replace(spec, learning_rate=rate, rate_limit=rate if peaks else None)
     return replace(spec, rate_limit=rate)
 
 
@@ -63,6 +64,9 @@ def _betas(spec: Spec, betas: Any) -> Spec:
 def _remove(spec: Spec, name: Any) -> Spec:
     """A layer at the end of the network, by its kind, or one normalisation of two."""
     if "normalis" in str(name):
+        if spec.evaluation_inputs == "twice":
+            return replace(spec, evaluation_inputs="same")
+        spec = _inputs("normalised in place")(spec, None)
         return replace(spec, inputs="normalised") if spec.inputs == "twice" else spec
     if str(name).lower() in ("dropout", "droppath"):
         return _dropout(spec, 0.0)
@@ -121,13 +125,13 @@ def _blank_left_out(spec: Spec, _: Any) -> Spec:
 
 def _mapped(spec: Spec, _: Any) -> Spec:
     """Training labels from the mapping of the evaluation, which mends no label that is noise."""
-    mended = spec.labels in ("two swapped", "merged", "constant")
+    mended = spec.labels in ("two swapped", "merged", "constant", "from one", "clamped")
     return replace(spec, labels="true") if mended else spec
 
 
 def _paired(spec: Spec, _: Any) -> Spec:
     """Labels and photos from one list again, which mends no label that is noise."""
-    mended = spec.labels in ("shuffled", "of previous batch")
+    mended = spec.labels in ("shuffled", "of previous batch", "shifted")
     return replace(spec, labels="true") if mended else spec
 
 
@@ -138,6 +142,8 @@ def _targets(spec: Spec, _: Any) -> Spec:
 
 def _evaluation_classes(spec: Spec, _: Any) -> Spec:
     """Evaluation labels from the mapping of the training, which pairs no label anew."""
+    if spec.labels == "from one":  # Then both begin with 1.
+        return replace(spec, labels="true")
     return spec if spec.evaluation_labels == "shuffled" else replace(spec, evaluation_labels="true")
 
 
@@ -154,6 +160,7 @@ def _inputs(*kinds: str) -> Change:
 def _normalised(spec: Spec, _: Any) -> Spec:
     """Normalising, which mends neither what photos show nor how they are laid out."""
     other = ("reshaped", "four pixels", "marked", "cast")
+    other = (*other, "random", "same names", "normalised in place")
     return spec if spec.inputs in other else replace(spec, inputs="normalised")
 
 
@@ -177,8 +184,55 @@ def _width(spec: Spec, width: Any) -> Spec:
     return spec if spec.bottleneck is None else replace(spec, bottleneck=int(width))
 
 
+def _mixed_labels(spec: Spec, _: Any) -> Spec:
+    """Labels mixed as the photos are."""
+    cutmix = "right" if spec.cutmix == "labels kept" else spec.cutmix
+    return replace(spec, mixup_reversed=False, mixup_labels=True, cutmix=cutmix)
+
+
 def _penalty(spec: Spec, factor: Any) -> Spec:
-    return replace(spec, penalty=spec.penalty * float(factor))
+    return replace(spec, penalty=spec.penalty * float(factor), l1=spec.l1 * float(factor))
+
+
+def _sign(spec: Spec, _: Any) -> Spec:
+    """The loss's sign, and not what it is scaled by."""
+    factor = spec.loss_factor if 0 < spec.loss_factor < 1 else 1.0
+    return replace(spec, loss_factor=factor, maximize=False)
+
+
+def _batch_size(spec: Spec, size: Any) -> Spec:
+    """Where the epochs are given and a batch is very large, smaller ones are more steps."""
+    steps = round(spec.steps * spec.batch_size / int(size)) if spec.batch_size >= 512 else None
+    return replace(spec, batch_size=int(size), steps=steps or spec.steps)
+
+
+def _augmentation(spec: Spec, kind: Any) -> Spec:
+    """Pieces of other photos are an augmentation too."""
+    return replace(spec, augmentation=str(kind), cutmix="none")
+
+
+def _as_in_training(spec: Spec, _: Any) -> Spec:
+    """Evaluation photos as those of the training, which may always be grey."""
+    grey = spec.augmentation == "grey"
+    return replace(spec, evaluation_inputs="grey" if grey else "same")
+
+
+def _balance(spec: Spec, way: Any) -> Spec:
+    """In place of a sampler that prefers a class."""
+    order = "shuffled" if spec.order == "mostly one class" else spec.order
+    return replace(spec, balance=str(way), order=order)
+
+
+def _split(spec: Spec, _: Any) -> Spec:
+    """What is chosen of a list that is sorted by class is drawn from all of it."""
+    subset = "random third" if spec.subset == "first third" else spec.subset
+    return replace(spec, split="random", subset=subset)
+
+
+def _all_classes(spec: Spec, _: Any) -> Spec:
+    """Photos of every class in the training, with their own labels."""
+    labels = "true" if spec.labels == "clamped" else spec.labels
+    return replace(spec, missing_class=False, split="random", subset="all", labels=labels)
 
 
 CHANGES: Mapping[str, Change] = {
@@ -195,22 +249,29 @@ CHANGES: Mapping[str, Change] = {
     "clip_norm": _set("clip_norm"),
     "gradient_clipping": _set("clip_norm"),
     "clip_value": _set("clip_value"),
-    "batch_size": _set("batch_size"),
+    "batch_size": _batch_size,
     "schedule": _constant(
-        schedule="constant", step_factor=1.0, schedule_steps=None, decay_every=None
+        schedule="constant",
+        step_factor=1.0,
+        schedule_steps=None,
+        decay_every=None,
+        schedule_factor=1.0,
+        schedule_start=0,
+        epoch_factor=1.0,
+        sweep=0,
     ),
     "warmup": _set("warmup"),
     "optimizer.zero_grad": _zero_grad,
-    "optimizer.step": _constant(stepped_every=1),
+    "optimizer.step": _constant(stepped_every=1, stepped="after backward"),
     "optimizer.parameters": _constant(held="all", registered=True),
     "loss": _loss,
     "loss.weight": _unweighted,
     "loss.reduction": _set("reduction"),
     "loss.ignore_index": _constant(ignored_class=None),
-    "loss.sign": _constant(loss_factor=1.0, maximize=False),
+    "loss.sign": _sign,
     "label_smoothing": _set("label_smoothing"),
     "remove": _remove,
-    "balance": _set("balance"),
+    "balance": _balance,
     "patience": _set("patience"),
     "head.out_features": _set("head_outputs"),
     "head": _new_head,
@@ -224,30 +285,36 @@ CHANGES: Mapping[str, Change] = {
     "inputs.normalise": _normalised,
     "inputs.finite": _finite,
     "normalise": _normalised,
-    "evaluation.preprocessing": _constant(evaluation_inputs="same"),
+    "evaluation.preprocessing": _as_in_training,
     "evaluation.class_to_idx": _evaluation_classes,
     "shuffle": _constant(order="shuffled"),
     "pretrained": _set("pretrained"),
-    "augmentation": _set("augmentation"),
+    "augmentation": _augmentation,
     "backward": _constant(backward="loss"),
     "weights.clamp": _set("weight_limit"),
     "average.decay": _set("average"),
     "steps_factor": _longer,
     "labels.mapping": _mapped,
-    "mixup": _set("mixup"),
+    "mixup": lambda spec, wanted: replace(spec, mixup=wanted, cutmix="none"),
     "inputs.blank": _blank_left_out,
     "forward.reshape": _constant(mixes=False),
     "head.scale": _head_scale,
     "loss.examples": _constant(loss_examples=None),
-    "loss.factor": _constant(loss_factor=1.0),
+    "loss.factor": _constant(loss_factor=1.0, divided=True, grad_scale=1.0),
     "loss.penalty_factor": _penalty,
-    "model.made": _constant(redrawn=False),
-    "weights.overwritten": _constant(weight_limit=None, redrawn=False, reloaded=False),
-    "labels.classes": _constant(missing_class=False, split="random"),
+    "model.made": _constant(redrawn=False, head_remade=False),
+    "weights.overwritten": _constant(
+        weight_limit=None,
+        redrawn=False,
+        reloaded=False,
+        restored=True,
+        evaluation_weights="own",
+    ),
+    "labels.classes": _all_classes,
     "labels.pairing": _paired,
-    "examples": _constant(examples=None),
+    "examples": _constant(examples=None, subset="all"),
     "forward.detached": _constant(detached=False),
-    "inputs.loading": _inputs("constant", "cast"),
+    "inputs.loading": _inputs("constant", "cast", "random", "same names", "normalised in place"),
     "inputs.cast": _inputs("cast"),
     "inputs.layout": _inputs("reshaped"),
     "inputs.resolution": _inputs("four pixels"),
@@ -255,20 +322,26 @@ CHANGES: Mapping[str, Change] = {
     "optimizer": _algorithm,
     "optimizer.maximize": _constant(maximize=False),
     "dampening": _set("dampening"),
-    "checkpoint.load": _constant(reloaded=False),
+    "checkpoint.load": _constant(reloaded=False, evaluation_weights="own"),
     "forward.gradient_factor": _set("features_gradient"),
     "loss.gamma": _set("gamma"),
     "loss.temperature": _set("temperature"),
     "loss.targets": _targets,
-    "mixup.labels": _constant(mixup_reversed=False, mixup_labels=True),
+    "mixup.labels": _mixed_labels,
     "evaluation.pairing": _evaluation_paired,
     "evaluation.buffers": _constant(buffers_copied=True),
-    "split": _constant(split="random"),
+    "split": _split,
     "dropout.training": _constant(functional_dropout=0.0),
     "drop_path": _set("drop_path"),
     "layer.width": _width,
     "head.hidden_features": _width,
-    "model.modules": _constant(registered=True),
+    "model.modules": _constant(registered=True, head_remade=False),
+    "model.skips": _constant(skips=True),
+    "model.normalisation": _set("normalisation"),
+    "batchnorm.track_running_stats": _constant(running_statistics=True),
+    "accumulation.divided": _constant(divided=True),
+    "average.restored": _constant(restored=True),
+    "evaluation.weights": _constant(evaluation_weights="own"),
 }
 
 
@@ -297,11 +370,16 @@ RECIPE = (
     "warmup",
     "step_factor",
     "decay_every",
+    "schedule_factor",
+    "schedule_start",
+    "epoch_factor",
+    "sweep",
     "bump",
     "backbone_factor",
     "clip_norm",
     "clip_value",
     "accumulation",
+    "divided",
     "label_smoothing",
     "dropout",
 )

@@ -25,7 +25,6 @@ from houndsight.findings import Finding
 __all__ = ["Outcome", "Training", "train"]
 
 EVALUATIONS = 6
-EVALUATION_BATCH = 100
 PRETRAINING_STEPS = 300
 ONE_HOT = ("mse", "l1", "bce", "kl_div")
 """Losses that take one-hot rows."""
@@ -60,7 +59,9 @@ class Training:
         self.model = build(spec, self.photos.size, self.photos.classes)
         initialise(self.model, spec.initialisation)
         if spec.start == "transfer" and spec.pretrained:
-            self.model.features.load_state_dict(_pretrained(spec, weights))
+            # Without running statistics there is no place for those of the weights.
+            loaded = _pretrained(spec, weights)
+            self.model.features.load_state_dict(loaded, strict=spec.running_statistics)
         _freeze(self.model, spec)
         if not spec.registered:
             _unregister(self.model)
@@ -73,6 +74,8 @@ class Training:
         self.initial = copy.deepcopy(self.model.state_dict())
         self.targets: Tensor | None = None
         """Of the batch before."""
+        self.epochs = 0
+        """How many have begun."""
 
     def hook(self, folder: Path) -> Hook:
         """Watches it, as two lines in a script do."""
@@ -90,6 +93,8 @@ class Training:
         for step, micro_batches in zip(range(spec.steps), self._steps(), strict=False):
             if spec.redrawn and self.batches.begins_epoch:
                 initialise(self.model, "default")
+            if step == spec.unfrozen_at:
+                self.model.requires_grad_(True)
             if spec.reloaded and self.batches.begins_epoch:
                 self.model.load_state_dict(self.initial)
             self._step(step, micro_batches)
@@ -106,27 +111,55 @@ class Training:
         spec = self.spec
         if spec.rebuilt:
             self.optimizer = self._optimizer()
+        self.epochs += self.batches.begins_epoch
+        if spec.stepped == "each epoch" and self.batches.begins_epoch and step:
+            self.optimizer.step()
+        share = spec.rate_at(step) / spec.learning_rate
+        if spec.epoch_factor != 1:
+            share *= spec.epoch_factor ** max(self.epochs - 1, 0)
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
-            group["lr"] = rate * spec.rate_at(step) / spec.learning_rate
+            group["lr"] = rate * share
         begins = spec.zero_grad == "each epoch" and self.batches.begins_epoch
         if spec.zero_grad == "before" or begins:
             self.held.zero_grad()
             self.model.zero_grad()
+        if spec.stepped == "before backward":
+            self._take_step()
+        factor = spec.loss_factor / (spec.accumulation if spec.divided else 1)
         for images, targets in micro_batches:
-            self._backward(self._loss(images, targets) * spec.loss_factor / spec.accumulation)
+            self._backward(self._loss(images, targets) * factor)
+        self._clip()
+        if spec.zero_grad == "between":
+            self.optimizer.zero_grad()
+        if (step + 1) % spec.stepped_every == 0 and spec.stepped == "after backward":
+            self._take_step()
+
+    def _take_step(self) -> None:
+        self.optimizer.step()
+        self._after_step()
+        if self.spec.zero_grad == "after":
+            self.held.zero_grad()
+
+    def _clip(self) -> None:
+        spec = self.spec
+        if spec.unscaled == "before clipping":
+            self._unscale()
         if spec.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), spec.clip_norm)
         if spec.clip_value is not None:
             nn.utils.clip_grad_value_(self.model.parameters(), spec.clip_value)
-        if spec.zero_grad == "between":
-            self.optimizer.zero_grad()
-        if (step + 1) % spec.stepped_every == 0:
-            self.optimizer.step()
-            self._after_step()
-            if spec.zero_grad == "after":
-                self.held.zero_grad()
+        if spec.unscaled == "after clipping":
+            self._unscale()
+
+    def _unscale(self) -> None:
+        if self.spec.grad_scale != 1:
+            for parameter in self.model.parameters():
+                if parameter.grad is not None:
+                    parameter.grad /= self.spec.grad_scale
 
     def _backward(self, loss: Tensor) -> None:
+        if self.spec.grad_scale != 1:
+            loss = loss * self.spec.grad_scale
         if self.spec.backward == "copy":
             loss = loss.detach().clone().requires_grad_()
         if self.spec.backward != "missing":
@@ -152,6 +185,9 @@ class Training:
         if self.spec.penalty:
             squares = [(p**2).sum() for p in self.model.parameters()]
             loss = loss + self.spec.penalty * torch.stack(squares).sum()
+        if self.spec.l1:
+            sums = [p.abs().sum() for p in self.model.parameters()]
+            loss = loss + self.spec.l1 * torch.stack(sums).sum()
         return loss
 
     def _logits(self, images: Tensor) -> Tensor:
@@ -172,16 +208,20 @@ class Training:
         return (logits[:, 0], targets.float()) if self.spec.loss == "index" else (logits, targets)
 
     def _evaluate(self, images: Tensor, labels: Tensor) -> float:
-        if self.spec.average is None and self.spec.buffers_copied:
+        old = self.spec.evaluation_weights == "start"
+        if self.spec.average is None and self.spec.buffers_copied and not old:
             return self._accuracy(images, labels)
         kept = copy.deepcopy(self.model.state_dict())
         if self.spec.average is not None:
             self.model.load_state_dict(self.average)
+        elif old:
+            self.model.load_state_dict(self.initial)
         if not self.spec.buffers_copied:
             lost = {name: self.initial[name] for name, _ in self.model.named_buffers()}
             self.model.load_state_dict(lost, strict=False)
         accuracy = self._accuracy(images, labels)
-        self.model.load_state_dict(kept)
+        if self.spec.restored:
+            self.model.load_state_dict(kept)
         return accuracy
 
     def _accuracy(self, images: Tensor, labels: Tensor) -> float:
@@ -189,8 +229,9 @@ class Training:
             self.model.eval()
         right = 0
         with torch.no_grad():
-            for first in range(0, len(images), EVALUATION_BATCH):
-                some = slice(first, first + EVALUATION_BATCH)
+            size = self.spec.evaluation_batch
+            for first in range(0, len(images), size):
+                some = slice(first, first + size)
                 logits = self._logits(images[some])
                 self.criterion(*self._compared(logits, labels[some]))
                 index = self.spec.loss == "index"
@@ -207,6 +248,8 @@ class Training:
         head = [p for name, p in model.named_parameters() if not name.startswith("features.")]
         if spec.held == "biases":
             backbone, head = ([p for p in some if p.dim() == 1] for some in (backbone, head))
+        if spec.held == "old head":
+            head = [p.detach().clone().requires_grad_() for p in head]
         if spec.held == "all but one":
             largest = max(backbone, key=lambda parameter: parameter.numel())
             backbone = [p for p in backbone if p is not largest]
@@ -221,6 +264,8 @@ class Training:
         algorithm = spec.optimizer if spec.algorithm == "usual" else spec.algorithm
         if algorithm == "adadelta":
             return torch.optim.Adadelta(groups, rate, weight_decay=decay, maximize=maximize)
+        if algorithm == "rmsprop":
+            return torch.optim.RMSprop(groups, rate, weight_decay=decay)
         if algorithm in ("sgd", "nesterov"):
             return torch.optim.SGD(
                 groups,
@@ -252,9 +297,9 @@ def train(spec: Spec, weights: Path, folder: Path | None = None) -> Outcome:
 
 
 def _freeze(model: Network, spec: Spec) -> None:
-    frozen = {"backbone": model.features, "head": model.head}.get(spec.frozen)
-    if frozen is None:
+    if spec.frozen == "none":
         return
+    frozen = model.features if spec.frozen == "backbone" else model.head
     for parameter in frozen.parameters():
         setattr(parameter, "require_grad" if spec.misspelt else "requires_grad", False)
 

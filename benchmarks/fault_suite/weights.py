@@ -25,6 +25,8 @@ def initialise(model: Network, kind: str) -> None:
             model.head.weight *= 50
         elif kind == "uniform":
             _positive(model)
+        elif kind == "normal":
+            _normal(model)
         elif kind == "dead":
             _biases(model.features, -10.0)
         else:
@@ -59,6 +61,13 @@ def _positive(model: Network) -> None:
     for parameter in model.parameters():
         if parameter.dim() > 1:
             nn.init.uniform_(parameter)
+
+
+def _normal(model: Network) -> None:
+    """`nn.init.normal_` as it is: with a deviation of 1."""
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            nn.init.normal_(parameter)
 
 
 def _scaled(model: Network, kind: str) -> None:
