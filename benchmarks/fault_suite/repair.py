@@ -157,11 +157,13 @@ def _inputs(*kinds: str) -> Change:
     return lambda spec, _: replace(spec, inputs="normalised") if spec.inputs in kinds else spec
 
 
+OTHER = ("reshaped", "four pixels", "marked", "cast", "random", "same names", "normalised in place")
+"""What is wrong with photos, and not mended by normalising them."""
+
+
 def _normalised(spec: Spec, _: Any) -> Spec:
     """Normalising, which mends neither what photos show nor how they are laid out."""
-    other = ("reshaped", "four pixels", "marked", "cast")
-    other = (*other, "random", "same names", "normalised in place")
-    return spec if spec.inputs in other else replace(spec, inputs="normalised")
+    return spec if spec.inputs in OTHER else replace(spec, inputs="normalised")
 
 
 def _loss(spec: Spec, loss: Any) -> Spec:

@@ -249,7 +249,7 @@ class Training:
         if spec.held == "biases":
             backbone, head = ([p for p in some if p.dim() == 1] for some in (backbone, head))
         if spec.held == "old head":
-            head = [p.detach().clone().requires_grad_() for p in head]
+            head = [nn.Parameter(p.detach().clone()) for p in head]
         if spec.held == "all but one":
             largest = max(backbone, key=lambda parameter: parameter.numel())
             backbone = [p for p in backbone if p is not largest]
