@@ -7,7 +7,7 @@ import itertools
 import torch
 from torch import Tensor, nn
 
-from fault_suite.blocks import Maker, MeanToken, Tokens, added, pooled, stride_of
+from fault_suite.blocks import Maker, Tokens, added, pooled, stride_of
 from fault_suite.spec import Spec
 
 __all__ = ["dilated", "ghost", "gmlp", "gru", "pyramid", "selu"]
@@ -108,6 +108,16 @@ class Gated(nn.Module):
         return gated
 
 
+class QuarterTokens(nn.Module):
+    """The mean over the tokens of each quarter of the photo."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(n, tokens, width) to (n, 4 * width)."""
+        edge = round(tokens.shape[1] ** 0.5)
+        places = tokens.transpose(1, 2).unflatten(2, (edge, edge))
+        return nn.functional.adaptive_avg_pool2d(places, 2).flatten(1)
+
+
 def gmlp(spec: Spec, size: int) -> Features:
     """Linear layers with spatial gates, as in gMLP."""
     make, width, wide = Maker(spec, "gelu"), 32, 96
@@ -117,7 +127,7 @@ def gmlp(spec: Spec, size: int) -> Features:
         steps = (nn.LayerNorm(width), nn.Linear(width, wide), make.act())
         gate = (Gated(tokens.count, wide), nn.Linear(wide // 2, width))
         layers.append(joined(nn.Sequential(*steps, *gate), spec))
-    return nn.Sequential(*layers, nn.LayerNorm(width), MeanToken()), width
+    return nn.Sequential(*layers, nn.LayerNorm(width), QuarterTokens()), 4 * width
 
 
 class Columns(nn.Module):
@@ -141,12 +151,22 @@ def gru(spec: Spec, size: int) -> Features:
     return nn.Sequential(*layers, Columns(24 * (size // stride // 2), 40)), 80
 
 
+class Lecun(nn.Conv2d):
+    """A convolution whose weights are drawn as SELU needs them."""
+
+    def reset_parameters(self) -> None:
+        """LeCun's normal ones, and no biases."""
+        nn.init.kaiming_normal_(self.weight, nonlinearity="linear")
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+
 def selu(spec: Spec, size: int) -> Features:
     """Convolutions without normalisation and with SELU, which keeps variances by itself."""
     make, layers, stride = Maker(spec, "selu"), list[nn.Module](), stride_of(size)
     for before, after in ((3, 16), (16, 32), (32, 40)):
-        layers += [nn.Conv2d(before, after, 3, stride, 1), make.act()]
-        layers += [nn.Conv2d(after, after, 3, 1, 1), make.act(), nn.AvgPool2d(2)]
+        layers += [Lecun(before, after, 3, stride, 1), make.act()]
+        layers += [Lecun(after, after, 3, 1, 1), make.act(), nn.AvgPool2d(2)]
         stride = 1
     layers += [nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.AlphaDropout(0.05)]
     return nn.Sequential(*layers, nn.Linear(160, 64), make.act()), 64

@@ -87,7 +87,7 @@ def _capsule(label: int, size: int, random: np.random.Generator) -> Bytes:
 @cache
 def lattices(part: str) -> tuple[Images, Labels]:
     """Atoms in six lattices, turned anyhow, each a little out of place."""
-    random, size, count = np.random.default_rng(43), 24, 1500
+    random, size, count = np.random.default_rng(43), 16, 1500
     labels = random.integers(0, 6, count)
     y, x = np.mgrid[0:size, 0:size]
     images = np.empty((count, size, size, 3), np.uint8)
@@ -95,14 +95,14 @@ def lattices(part: str) -> tuple[Images, Labels]:
         places = _atoms(int(label), random) + size / 2
         near = (np.abs(places - size / 2) < size / 2 + 2).all(1)
         far = np.hypot(x[..., None] - places[near, 0], y[..., None] - places[near, 1])
-        light = np.exp(-((far.min(-1) / 1.1) ** 2))[..., None]
+        light = np.exp(-((far.min(-1) / 0.9) ** 2))[..., None]
         dark, bright = (np.array(colour) for colour in _ink(random))
         images[index] = dark + light * (bright - dark)
     return halved(noisy(images, random), labels.astype(np.int64), part)
 
 
 def _atoms(label: int, random: np.random.Generator) -> Floats:
-    steps = 5.2 * random.uniform(0.92, 1.08) * np.array(LATTICES[label])
+    steps = 4.2 * random.uniform(0.92, 1.08) * np.array(LATTICES[label])
     angle = random.uniform(0, 2 * np.pi)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     grid = np.stack(np.meshgrid(np.arange(-12, 13), np.arange(-12, 13)), -1).reshape(-1, 2)

@@ -18,7 +18,6 @@ CAREFUL = (
     "cct",
     "poolformer",
     "nin",
-    "gmlp",
     "gru",
     "selu",
 )
