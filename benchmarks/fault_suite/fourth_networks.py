@@ -114,7 +114,7 @@ class QuarterTokens(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(n, tokens, width) to (n, 4 * width)."""
         edge = round(tokens.shape[1] ** 0.5)
-        places = tokens.transpose(1, 2).unflatten(2, (edge, edge))
+        places = tokens.transpose(1, 2).reshape(len(tokens), -1, edge, edge)
         return nn.functional.adaptive_avg_pool2d(places, 2).flatten(1)
 
 
