@@ -20,6 +20,7 @@ __all__ = ["InitialLoss"]
 EXCESS_FACTOR, EXCESS_NATS = 1.25, 1.0
 SHORT_FACTOR = 0.5
 LARGE_LOGITS = 5.0
+RECOVERED = 10
 
 
 class InitialLoss(Rule):
@@ -32,7 +33,8 @@ class InitialLoss(Rule):
     classes too, as long as the network knows nothing of them; random logits of standard deviation
     s add s^2 / 2, which is what the excess allows for. Only for a loss that is a single mean of
     cross-entropies, at the first recorded step 0. Where the last layer makes features and no
-    outputs, as before cosines with a scale, whose loss begins high by design, it is a remark.
+    outputs, as before cosines with a scale, whose loss begins high by design, it is a remark; and
+    where the loss is at ln(classes) within ten steps, as with a new head on large features.
 
     Source: TheDeepChecker (TOSEM 2022); Karpathy, A Recipe for Training Neural Networks (2019).
     """
@@ -63,7 +65,9 @@ class InitialLoss(Rule):
                 rule=self.name,
                 where="",
                 severity=Severity.WARNING
-                if above and head_makes_outputs(history.structure)
+                if above
+                and head_makes_outputs(history.structure)
+                and not _recovers(loss.of("loss"), expected)
                 else Severity.INFO,
                 title=(
                     f"The first batch's loss is {number(first)}, where {known}: "
@@ -83,6 +87,13 @@ class InitialLoss(Rule):
                 ),
             )
         ]
+
+
+def _recovers(losses: np.ndarray, expected: float) -> bool:
+    """Whether the mean of three steps is soon no more than that of a network that knows nothing."""
+    early = losses[: RECOVERED + 2]
+    means = np.convolve(early, np.full(3, 1 / 3), "valid") if len(early) >= 3 else early[:0]
+    return bool((means <= expected).any())
 
 
 def _standard_error(history: History) -> float:
