@@ -270,6 +270,7 @@ CASES: dict[str, tuple[list[Case], list[Case]]] = {
         ],
         [
             Case("thousand-classes", healthy(classes=1000)),
+            Case("recovers", _scalar(BASE, "loss", lambda s: 4.0 - s if s < 2 else 2.0)),
             Case("one-logit-off", _scalar(BASE, "loss", lambda s: 3.4, range(1))),
             Case("continued", _scalar(BASE, "loss", lambda s: 0.3)),
             Case("another-loss", _scalar(BASE.restructured(loss=None), "loss", lambda s: 99.0)),
