@@ -21,7 +21,11 @@ trainings, of which one (`LossGradient`) was mended afterwards. From then on it 
 
 What is unseen now is the fourth unseen part. It was written by someone who had not seen the rules,
 the diagnosis, or any result, and who chose the kinds too: from published taxonomies of faults and
-from questions that people ask. Whoever mends rules by it writes a fifth part first.
+from questions that people ask. Two of its networks and a data set were made to train, after a
+trial without the debugger and before any of it was judged. It came out at 86.9 % detected, the
+first cause right in 64.6 %, the first fix working in 49.5 %, and alarms in 2.1 % of healthy
+trainings, of which half (`InitialLoss`) were mended afterwards. Whoever mends rules by it writes
+a fifth part first.
 """
 
 from __future__ import annotations
