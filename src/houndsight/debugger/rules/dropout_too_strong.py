@@ -18,7 +18,7 @@ STRONG = 0.6
 EXTREME = 0.9
 STEPS = 60
 GAP = 0.2
-SHARES = ("prob", "rate", "drop", "keep", "surviv")
+SHARES = ("prob", "rate", "drop", "keep", "surviv", "share")
 
 
 class DropoutTooStrong(Rule):
