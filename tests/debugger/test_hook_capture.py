@@ -545,6 +545,7 @@ def test_functional_dropout_in_evaluation_is_seen(tmp_path: Path, model: Net) ->
                 one(batch(5)[0])
         assert hook.structure is not None
         assert hook.structure.dropout_in_evaluation == pytest.approx(expected)
+        assert hook.structure.functional_dropout == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.01])

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from houndsight.debugger.hook.functional import PASSED_ON
 
 __all__ = ["DropoutWatch"]
 
@@ -45,8 +48,18 @@ class _Mode(TorchFunctionMode):
     def _tell(self, signature: inspect.Signature, args: Any, kwargs: Any) -> None:
         bound = signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        if bound.arguments["training"] and bound.arguments["p"] > 0:
+        drops = bound.arguments["training"] and bound.arguments["p"] > 0
+        if drops and not _by_a_module():
             self._saw(float(bound.arguments["p"]))
+
+
+def _by_a_module() -> bool:
+    """Whether one of PyTorch's modules calls, such as `nn.Dropout`, whose mode is known."""
+    frame: Any = sys._getframe(3)
+    while frame is not None and frame.f_globals.get("__name__") in PASSED_ON:
+        frame = frame.f_back
+    caller = "" if frame is None else frame.f_globals.get("__name__", "")
+    return str(caller).startswith("torch.nn.modules")
 
 
 class DropoutWatch:

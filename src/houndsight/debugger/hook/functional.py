@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["FunctionalMode", "may_watch"]
+__all__ = ["PASSED_ON", "FunctionalMode", "may_watch"]
 
 NAMES = (
     "relu",
