@@ -33,6 +33,11 @@ class ModuleRecord:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Plain attributes, such as `in_channels`, `out_features`, `eps`, `momentum`, `p`."""
 
+    @property
+    def activation(self) -> str:
+        """`sigmoid` for a `Sigmoid` and for a call of `sigmoid()`; of any module its kind so."""
+        return self.kind.lower().removesuffix("()")
+
 
 @dataclass(frozen=True, kw_only=True)
 class ParameterRecord:

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from houndsight.debugger.hook.dataflow import LINEAR, FirstForward
-from houndsight.debugger.hook.dropouts import DropoutWatch
-from houndsight.debugger.hook.graph import Graph
+from houndsight.debugger.hook.firstlook import FirstLook
 from houndsight.debugger.structure import (
     ModuleRecord,
     OptimizerRecord,
@@ -35,8 +34,7 @@ def describe(
     functions: Mapping[str, str],
     coverage: Mapping[str, Any],
     facts: Mapping[str, Any],
-    graph: Graph | None = None,
-    dropouts: DropoutWatch | None = None,
+    look: FirstLook,
 ) -> Structure:
     """Everything but the loss, which is known from its first call.
 
@@ -56,10 +54,10 @@ def describe(
         framework=torch.__version__,
         coverage=coverage,
         facts=facts,
-        strangers=graph.strangers(_held(optimizers)) if graph else (),
-        own_functions=graph.functions if graph else (),
-        functional_dropout=dropouts.training if dropouts else 0.0,
-        dropout_in_evaluation=dropouts.evaluation if dropouts else 0.0,
+        strangers=look.graph.strangers(_held(optimizers)) if look.graph else (),
+        own_functions=look.graph.functions if look.graph else (),
+        functional_dropout=look.dropouts.training if look.dropouts else 0.0,
+        dropout_in_evaluation=look.dropouts.evaluation if look.dropouts else 0.0,
     )
 
 

@@ -31,9 +31,8 @@ from houndsight.debugger.hook.coverage import coverage_of, precision_of
 from houndsight.debugger.hook.dataflow import FirstForward
 from houndsight.debugger.hook.describe import describe
 from houndsight.debugger.hook.description import Description
-from houndsight.debugger.hook.dropouts import DropoutWatch
+from houndsight.debugger.hook.firstlook import FirstLook
 from houndsight.debugger.hook.functional import FunctionalMode, may_watch
-from houndsight.debugger.hook.graph import Graph, tensors_in
 from houndsight.debugger.hook.live import Live, by_name
 from houndsight.debugger.hook.lossscope import LossScope
 from houndsight.debugger.hook.optimizers import OptimizerWatch
@@ -127,10 +126,8 @@ class Hook:
         self._detach_due = False
         self._thread = threading.get_ident()
         self._first: FirstForward | None = None
-        self._graph: Graph | None = None
-        self._given: list[Tensor] = []
         self._at_first = True
-        self._dropouts = DropoutWatch(failed) if may_watch(model) and not self.compiled else None
+        self._look = FirstLook(model, compiled=self.compiled, failed=failed)
         if self.compiled:
             self._replay = Replay(model, self._activations, failed)
         else:
@@ -179,13 +176,10 @@ class Hook:
     def _before_forward(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if module is not self.model or self._leaves():
             return
-        if self._graph is not None and self._graph.learn():
-            self._describe()
         forward = self._forward_begun(first_tensor((args, kwargs) if kwargs else args))
-        if self._at_first and forward.gradients:
-            self._given = tensors_in((args, kwargs))
-        if self._dropouts is not None:
-            self._dropouts.enter(training=module.training, gradients=forward.gradients)
+        mode = module.training
+        if self._look.begins((args, kwargs), training=mode, gradients=forward.gradients):
+            self._describe()
         if not forward.gradients or forward.activations is None:
             return
         if self._replay is not None:
@@ -203,7 +197,7 @@ class Hook:
         if self._functional_on:
             self._functional_on = False
             self._functional.__exit__(None, None, None)
-        if self._dropouts is not None and self._dropouts.leave() and self.structure is not None:
+        if self._look.returned() and self.structure is not None:
             self._describe()
         if not self._leaves():
             self._forward_ended(output)
@@ -233,8 +227,7 @@ class Hook:
         self._precision = precision_of(self.inner, output)
         if self._first is not None:
             self._first.close()
-        self._graph = Graph(output, self._given, self.inner)
-        self._given = []
+        self._look.trains(output)
         self._describe()
 
     def _saw_function(self, name: str, kind: str, output: Tensor) -> None:
@@ -277,8 +270,7 @@ class Hook:
                 functions=dict(zip(self._activations.names, self._activations.kinds, strict=True)),
                 coverage=coverage_of(self.inner, self.collector, self._activations, self._scope),
                 facts=self._facts,
-                graph=self._graph,
-                dropouts=self._dropouts,
+                look=self._look,
             )
         )
 

@@ -129,7 +129,7 @@ def too_deep(history: History, evidence: str, score: float = 0.5) -> Cause:
     """A gradient that each layer makes smaller."""
     modules = history.structure.modules
     norms = any(name in module.kind for module in modules for name in NORMS)
-    squashing = sum(m.kind.lower().strip("()") in ("sigmoid", "tanh") for m in modules)
+    squashing = sum(m.activation in ("sigmoid", "tanh") for m in modules)
     why = f" through {squashing} sigmoid or tanh layers" if squashing else ""
     fix = "Take ReLU or GELU for sigmoid and tanh, " if squashing else "Add residual connections, "
     return Cause(

@@ -59,7 +59,7 @@ class HiddenSigmoid(Rule):
         names = [module.name for module in called]
         head = history.structure.head
         before = called[: names.index(head)] if head in names else called
-        kinds = [_plain(module.kind) for module in before]
+        kinds = [module.activation for module in before]
         squashed = [m.name for m, k in zip(before, kinds, strict=True) if k in SQUASHING]
         softmax = "softmax" in kinds
         if softmax and any(_attends(module) for module in called):
@@ -113,7 +113,3 @@ class HiddenSigmoid(Rule):
 def _attends(module: ModuleRecord) -> bool:
     """Whether the module speaks for attention, whose softmax chooses and activates nothing."""
     return module.kind in NORMS or "att" in module.name.lower()
-
-
-def _plain(kind: str) -> str:
-    return kind.lower().removesuffix("()")

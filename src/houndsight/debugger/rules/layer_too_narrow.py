@@ -82,7 +82,7 @@ def _narrow(called: Sequence[ModuleRecord]) -> tuple[ModuleRecord, ModuleRecord]
     best: tuple[ModuleRecord, ModuleRecord] | None = None
     before: ModuleRecord | None = None
     for place, module in enumerate(called):
-        if _plain(module.kind) in GATES:
+        if module.activation in GATES:
             before = None
         if module.kind != "Linear":
             continue
@@ -94,7 +94,7 @@ def _narrow(called: Sequence[ModuleRecord]) -> tuple[ModuleRecord, ModuleRecord]
             and isinstance(width, int)
             and 0 < width <= FEWEST
             and _wider(before, module)
-            and not (called[place + 1 :] and _plain(called[place + 1].kind) in GATES)
+            and not (called[place + 1 :] and called[place + 1].activation in GATES)
             and (best is None or width < int(best[1].settings["in_features"]))
         ):
             best = (before, module)
@@ -109,7 +109,3 @@ def _wider(before: ModuleRecord, after: ModuleRecord) -> bool:
         int(before.settings.get("in_features", 0)) > narrow
         and int(after.settings.get("out_features", 0)) > narrow
     )
-
-
-def _plain(kind: str) -> str:
-    return kind.lower().removesuffix("()")
